@@ -1,0 +1,79 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one border between scikit-learn's world (numpy, ``random_state``) and torch's."""
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+
+def resolve_device(device):
+    """Return the `torch.device` that a ``device`` parameter stands for.
+
+    Parameters
+    ----------
+    device : str
+        "auto" takes the first of "cuda", "mps" and "cpu" that is there; anything
+        else is a device name of torch, such as "cpu" or "cuda:1".
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If the name is not one of torch's, or the device is not on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a device name of torch. Use 'auto', 'cpu', "
+            "'cuda', 'cuda:1' or 'mps'."
+        ) from error
+    try:
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={device!r} is not available on this machine. Use device='auto' "
+            "to take the best one that is."
+        ) from error
+    return resolved
+
+
+def spawn_seeds(random_state, n_seeds):
+    """Draw independent integer seeds from a scikit-learn ``random_state``.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+    n_seeds : int
+
+    Returns
+    -------
+    list of int of length n_seeds
+    """
+    random_state = check_random_state(random_state)
+    return [int(seed) for seed in random_state.randint(2**31 - 1, size=n_seeds)]
+
+
+def generator_from(seed, device="cpu"):
+    """Return a `torch.Generator` of its own, seeded with an integer."""
+    return torch.Generator(device=device).manual_seed(int(seed))
+
+
+def to_tensor(array, dtype=torch.float32):
+    """Copy an array into a tensor; read-only arrays and memmaps are left alone."""
+    return torch.tensor(np.asarray(array), dtype=dtype)
+
+
+def to_numpy(tensor):
+    """Return a tensor of any device as an array."""
+    return tensor.detach().cpu().numpy()
