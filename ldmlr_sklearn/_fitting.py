@@ -1,0 +1,62 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every ``fit`` does around its work.
+
+The one door to scikit-learn's private names.
+"""
+
+from contextlib import contextmanager
+
+from sklearn.utils import check_random_state
+from sklearn_compat.base import _fit_context
+from sklearn_compat.utils.validation import validate_data
+
+__all__ = [
+    "fit_context",
+    "seeded",
+    "spawn_seeds",
+    "unchanged_on_failure",
+    "validate_data",
+]
+
+# Checks `_parameter_constraints` before the decorated fit runs.
+fit_context = _fit_context(prefer_skip_nested_validation=True)
+
+
+@contextmanager
+def unchanged_on_failure(estimator):
+    """Leave an estimator as it was if the block is left by an error or by Ctrl-C."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def spawn_seeds(random_state, n_seeds):
+    """Draw independent integer seeds from a scikit-learn ``random_state``.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+    n_seeds : int
+
+    Returns
+    -------
+    list of int of length n_seeds
+    """
+    random_state = check_random_state(random_state)
+    return [int(seed) for seed in random_state.randint(2**31 - 1, size=n_seeds)]
+
+
+def seeded(estimator, seed):
+    """Set every `random_state` of an estimator, nested ones too, that is None."""
+    unset = [
+        name
+        for name, value in sorted(estimator.get_params().items())
+        if name.split("__")[-1] == "random_state" and value is None
+    ]
+    seeds = spawn_seeds(seed, len(unset))
+    return estimator.set_params(**dict(zip(unset, seeds, strict=True)))

@@ -1,0 +1,408 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""The whole of LDMLR as one classifier: encode, over-sample, classify, correct."""
+
+from collections.abc import Mapping
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_consistent_length
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._tags import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_is_fitted,
+    column_or_1d,
+    has_fit_parameter,
+)
+
+from ldmlr_sklearn._fitting import (
+    fit_context,
+    seeded,
+    spawn_seeds,
+    unchanged_on_failure,
+    validate_data,
+)
+from ldmlr_sklearn._heads import softmax_head
+from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
+
+
+def _classifier_has(method):
+    """Tell `available_if` whether the classifier, fitted or not, has a method."""
+
+    def check(self):
+        if self.classifier is None:
+            return True
+        return hasattr(getattr(self, "classifier_", self.classifier), method)
+
+    return check
+
+
+class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Classify long-tailed data with features that a diffusion model adds.
+
+    The three stages of LDMLR [1]_ in one estimator: encode, add generated features,
+    fit a classifier to real and generated ones together. At prediction nothing is
+    generated, and the class prior that the classifier has seen is exchanged for
+    `target_prior` [2]_.
+
+    Read more in the :ref:`User Guide <classifying>`.
+
+    Parameters
+    ----------
+    encoder : transformer or None, default=None
+        Makes features of `X`, such as `FeatureEncoder`. None: `X` is features.
+
+    oversampler : over-sampler or None, default=None
+        Any over-sampler of imbalanced-learn's kind. None:
+        `LatentDiffusionOversampler` with its defaults.
+
+    classifier : classifier or None, default=None
+        Any classifier of scikit-learn's kind. None: softmax regression on
+        standardised features.
+
+    target_prior : {"uniform", "train"}, array-like of shape (n_classes,), dict or \
+            None, default="uniform"
+        Class frequencies to expect at prediction. "uniform" is what balanced accuracy
+        asks for; "train" are those of `y`; an array gives them in the order of
+        `classes_`, a dict by class; both are normalised. None leaves the classifier's
+        output as it is.
+
+    generated_weight : float, default=1.0
+        Weight of a generated row where a real one weighs 1.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds every encoder, over-sampler and classifier whose own `random_state` is
+        None.
+
+    verbose : int, default=0
+        Handed to the default over-sampler.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes in sorted order.
+
+    encoder_ : transformer or None
+        The fitted encoder.
+
+    oversampler_ : over-sampler
+        The fitted over-sampler.
+
+    classifier_ : classifier
+        The fitted classifier.
+
+    effective_prior_ : ndarray of shape (n_classes,)
+        The class frequencies that the classifier has seen: n_c + w · m_c over their
+        sum, for n_c real rows and m_c generated ones of weight w.
+
+    target_prior_ : ndarray of shape (n_classes,)
+        The class frequencies that predictions are made for.
+
+    n_features_in_ : int
+        Number of columns, where `X` is features.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where `X` is features with names that are all strings.
+
+    See Also
+    --------
+    FeatureEncoder : Makes features of images.
+    LatentDiffusionOversampler : The default over-sampler.
+
+    Notes
+    -----
+    With p(y | x) from the classifier, π its effective prior and q the target prior,
+    predictions follow p'(y | x) ∝ p(y | x) q(y) / π(y). Full balance by generation
+    makes π uniform, and then "uniform" changes nothing.
+
+    The correction is as good as the classifier's probabilities are.
+
+    References
+    ----------
+    .. [1] Han et al. Latent-based diffusion model for long-tailed recognition.
+       CVPR workshops 2024.
+    .. [2] Saerens, Latinne, Decaestecker. Adjusting the outputs of a classifier to
+       new a priori probabilities. Neural Computation 2002.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+    >>> X, y = make_classification(
+    ...     n_samples=200, weights=[0.9], class_sep=2, flip_y=0, random_state=0
+    ... )
+    >>> sampler = LatentDiffusionOversampler(max_steps=50)
+    >>> model = LDMLRClassifier(oversampler=sampler, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.9
+    True
+    >>> model.effective_prior_
+    array([0.5, 0.5])
+    """
+
+    _parameter_constraints: dict = {
+        "encoder": [HasMethods(["fit", "transform"]), None],
+        "oversampler": [HasMethods(["fit_resample"]), None],
+        "classifier": [HasMethods(["fit", "predict"]), None],
+        "target_prior": [
+            StrOptions({"uniform", "train"}),
+            "array-like",
+            Mapping,
+            None,
+        ],
+        "generated_weight": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        encoder=None,
+        oversampler=None,
+        classifier=None,
+        *,
+        target_prior="uniform",
+        generated_weight=1.0,
+        random_state=None,
+        verbose=0,
+    ):
+        self.encoder = encoder
+        self.oversampler = oversampler
+        self.classifier = classifier
+        self.target_prior = target_prior
+        self.generated_weight = generated_weight
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context
+    def fit(self, X, y):
+        """Encode, over-sample and fit the classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or what the encoder takes
+            Features, or images where there is an encoder.
+
+        y : array-like of shape (n_samples,)
+            Labels.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If `X` or `y` is not valid, if `target_prior` does not fit the classes, or
+            if it asks for a correction that the classifier cannot give.
+        """
+        with unchanged_on_failure(self):
+            return self._fit(X, y)
+
+    def _fit(self, X, y):
+        encoder_seed, sampler_seed, classifier_seed = spawn_seeds(self.random_state, 3)
+        features, y = self._fit_encoder(X, y, encoder_seed)
+        self.classes_, train_counts = np.unique(y, return_counts=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has one class only, {self.classes_[0]!r}. A classifier needs rows "
+                "of at least two classes."
+            )
+        target_prior = self._resolve_target_prior(train_counts)
+
+        oversampler = self.oversampler
+        if oversampler is None:
+            oversampler = LatentDiffusionOversampler(verbose=self.verbose)
+        self.oversampler_ = seeded(clone(oversampler), sampler_seed)
+        features, labels = self.oversampler_.fit_resample(features, y)
+        weights = np.ones(len(labels))
+        weights[len(y) :] = self.generated_weight
+        seen = np.bincount(np.searchsorted(self.classes_, labels), weights)
+        self.effective_prior_ = seen / seen.sum()
+        self.target_prior_ = (
+            self.effective_prior_ if target_prior is None else target_prior
+        )
+
+        classifier = self.classifier
+        if classifier is None:
+            classifier = softmax_head(weights.sum())
+        classifier = seeded(clone(classifier), classifier_seed)
+        equal = self.generated_weight == 1 or len(labels) == len(y)
+        fit_params = {} if equal else _weight_params(classifier, weights)
+        if self._corrects() and not hasattr(classifier, "predict_proba"):
+            raise ValueError(
+                f"target_prior={self.target_prior!r} asks to correct the class prior, "
+                f"which takes class probabilities, but {type(classifier).__name__} has "
+                "no predict_proba. Take a classifier that has, balance all classes by "
+                "sampling_strategy='auto', or set target_prior=None."
+            )
+        self.classifier_ = classifier.fit(features, labels, **fit_params)
+        return self
+
+    def _fit_encoder(self, X, y, seed):
+        """Return features and labels, both validated."""
+        if self.encoder is None:
+            self.encoder_ = None
+            features, y = validate_data(self, X, y)
+        else:
+            # What a fit without an encoder left; the encoder has its own.
+            for name in ("n_features_in_", "feature_names_in_"):
+                vars(self).pop(name, None)
+            y = column_or_1d(y, warn=True)
+            check_consistent_length(X, y)
+            self.encoder_ = seeded(clone(self.encoder), seed)
+            features = self.encoder_.fit(X, y).transform(X)
+        check_classification_targets(y)
+        return features, y
+
+    def _resolve_target_prior(self, train_counts):
+        """Return `target_prior` as frequencies in the order of `classes_`, or None."""
+        prior = self.target_prior
+        if prior is None:
+            return None
+        if isinstance(prior, str):
+            prior = np.ones(len(train_counts)) if prior == "uniform" else train_counts
+        elif isinstance(prior, Mapping):
+            classes = self.classes_.tolist()
+            if set(prior) != set(classes):
+                raise ValueError(
+                    f"target_prior has the classes {list(prior)}, expected one entry "
+                    f"for each of {classes}."
+                )
+            prior = [prior[label] for label in classes]
+        prior = np.asarray(prior, dtype=np.float64)
+        if prior.shape != (len(train_counts),):
+            raise ValueError(
+                f"target_prior has shape {prior.shape}, expected one number for each "
+                f"of the {len(train_counts)} classes."
+            )
+        if not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
+            raise ValueError(
+                f"target_prior={prior.tolist()} is not a distribution. Expected finite "
+                "numbers, none below 0, with a sum above 0."
+            )
+        return prior / prior.sum()
+
+    def _corrects(self):
+        return not np.allclose(self.target_prior_, self.effective_prior_)
+
+    def _log_ratio(self):
+        """Return log q(y) − log π(y), of shape (n_classes,)."""
+        with np.errstate(divide="ignore"):  # a target of 0 excludes its class
+            return np.log(self.target_prior_) - np.log(self.effective_prior_)
+
+    def _features(self, X):
+        check_is_fitted(self)
+        if self.encoder_ is None:
+            return validate_data(self, X, reset=False)
+        return self.encoder_.transform(X)
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or what the encoder takes
+            As in `fit`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The most probable class of every row under `target_prior_`.
+        """
+        features = self._features(X)
+        if not self._corrects():
+            return self.classifier_.predict(features)
+        return self.classes_[self._corrected_proba(features).argmax(axis=1)]
+
+    @available_if(_classifier_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities under `target_prior_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or what the encoder takes
+            As in `fit`.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        features = self._features(X)
+        if not self._corrects():
+            return self.classifier_.predict_proba(features)
+        return self._corrected_proba(features)
+
+    @available_if(_classifier_has("predict_proba"))
+    def predict_log_proba(self, X):
+        """Predict the logarithm of class probabilities under `target_prior_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or what the encoder takes
+            As in `fit`.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    @available_if(_classifier_has("decision_function"))
+    def decision_function(self, X):
+        """Return the classifier's scores plus log q(y) − log π(y).
+
+        For scores that are logits, as those of the default head, these are the
+        logits under `target_prior_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or what the encoder takes
+            As in `fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) if binary
+            In the order of `classes_`; if binary, those of the second one.
+        """
+        scores = self.classifier_.decision_function(self._features(X))
+        if not self._corrects():
+            return scores
+        shift = self._log_ratio()
+        return scores + (shift if scores.ndim == 2 else shift[1] - shift[0])
+
+    def _corrected_proba(self, features):
+        weighted = self.classifier_.predict_proba(features) * np.exp(self._log_ratio())
+        total = weighted.sum(axis=1, keepdims=True)
+        # A row that the classifier gives to excluded classes alone falls back.
+        total[total == 0] = np.nan
+        proba = weighted / total
+        return np.where(np.isnan(proba), self.target_prior_, proba)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if self.encoder is not None:
+            tags.input_tags = get_tags(self.encoder).input_tags
+        return tags
+
+
+def _weight_params(classifier, weights):
+    """Return the keyword by which a classifier's `fit` takes weights."""
+    prefix, last = "", classifier
+    while isinstance(last, Pipeline):
+        prefix += f"{last.steps[-1][0]}__"
+        last = last.steps[-1][1]
+    if not has_fit_parameter(last, "sample_weight"):
+        raise ValueError(
+            f"generated_weight other than 1 needs a classifier whose fit takes "
+            f"sample_weight, but {type(last).__name__} does not. Take one that does, "
+            "or leave generated_weight=1.0."
+        )
+    return {f"{prefix}sample_weight": weights}

@@ -1,0 +1,119 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""The loss and the training loop; logging, averaging and stopping stay outside.
+
+References
+----------
+.. [1] Ho, Jain, Abbeel. Denoising diffusion probabilistic models. NeurIPS 2020.
+.. [2] Kingma, Salimans, Poole, Ho. Variational diffusion models. NeurIPS 2021
+   (times of a batch spread evenly).
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ldmlr_sklearn.diffusion._schedule import NoiseSchedule
+
+
+def denoising_loss(
+    network: Callable[[Tensor, Tensor, Tensor], Tensor],
+    schedule: NoiseSchedule,
+    x0: Tensor,
+    labels: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    prediction_type: str,
+) -> Tensor:
+    """Mean squared error of the prediction at times t (n,); rows x0, noise (n, d)."""
+    xt = schedule.add_noise(x0, noise, t)
+    target = schedule.target(x0, noise, t, prediction_type)
+    return F.mse_loss(network(xt, t, labels), target)
+
+
+def draw_rows(
+    class_starts: Tensor,
+    class_sizes: Tensor,
+    class_probability: Tensor,
+    n_rows: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Draw a class by its probability, then one of its rows evenly.
+
+    Rows lie sorted by class: class c occupies `class_sizes[c]` rows from
+    `class_starts[c]` on. Returns the row numbers and the labels, both (n_rows,).
+    """
+    labels = torch.multinomial(
+        class_probability, n_rows, replacement=True, generator=generator
+    )
+    u = torch.rand(n_rows, generator=generator, device=labels.device)
+    sizes = class_sizes[labels]
+    within = (u * sizes).long().clamp(max=sizes - 1)  # u rounds up to 1 at times
+    return class_starts[labels] + within, labels
+
+
+def train(
+    network: nn.Module,
+    schedule: NoiseSchedule,
+    x0: Tensor,
+    class_sizes: Tensor,
+    *,
+    n_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    class_sampling: float,
+    label_dropout: float,
+    prediction_type: str,
+    generator: torch.Generator,
+) -> Iterator[Tensor]:
+    """Train a network in place; yield the loss of every step, a tensor ().
+
+    Parameters
+    ----------
+    network : nn.Module
+        (xt, t, labels) -> prediction, with an attribute `null_label`.
+    schedule : NoiseSchedule
+    x0 : Tensor of shape (n, d)
+        Clean rows, sorted by class, of about zero mean and unit variance.
+    class_sizes : Tensor of shape (K,), int64
+        Number of rows of every class; none is 0.
+    n_steps, batch_size : int
+    learning_rate : float
+        Peak of the one-cycle schedule of AdamW.
+    class_sampling : float
+        A class of n_c rows is drawn with probability ∝ n_c to this power.
+    label_dropout : float
+        Share of rows shown without their label.
+    prediction_type : str
+    generator : torch.Generator
+        On the device of `x0`.
+    """
+    device = x0.device
+    class_starts = class_sizes.cumsum(0) - class_sizes
+    class_probability = class_sizes.float() ** class_sampling
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=learning_rate, weight_decay=0.01, fused=True
+    )
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, total_steps=n_steps, cycle_momentum=False
+    )
+    spread = torch.arange(batch_size, device=device) / batch_size
+    for _ in range(n_steps):
+        rows, labels = draw_rows(
+            class_starts, class_sizes, class_probability, batch_size, generator
+        )
+        u = torch.rand(2, batch_size, generator=generator, device=device)
+        t = ((spread + u[0, :1]) % 1 * len(schedule)).long()
+        labels = torch.where(u[1] < label_dropout, network.null_label, labels)
+        batch = x0[rows]
+        noise = torch.empty_like(batch).normal_(generator=generator)
+        loss = denoising_loss(
+            network, schedule, batch, labels, t, noise, prediction_type
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        rate.step()
+        yield loss.detach()

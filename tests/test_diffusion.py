@@ -1,0 +1,336 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""The core against closed forms and against Hugging Face's diffusers."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ldmlr_sklearn.diffusion import (
+    NOISE_SCHEDULES,
+    PREDICTION_TYPES,
+    Denoiser,
+    NoiseSchedule,
+    denoised_by,
+    denoising_loss,
+    draw_rows,
+    guided,
+    sample_ddim,
+    train,
+)
+
+DIFFUSERS_SCHEDULES = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.empty(*shape).normal_(generator=generator(seed))
+
+
+def diffusers_scheduler(noise_schedule="cosine", prediction_type="v_prediction"):
+    schedulers = pytest.importorskip("diffusers.schedulers.scheduling_ddim")
+    return schedulers.DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule=DIFFUSERS_SCHEDULES[noise_schedule],
+        beta_start=1e-4,
+        beta_end=0.02,
+        prediction_type=prediction_type,
+        timestep_spacing="trailing",
+        clip_sample=False,
+    )
+
+
+@pytest.mark.parametrize("name", NOISE_SCHEDULES)
+def test_schedule_is_that_of_diffusers(name):
+    schedule, theirs = NoiseSchedule.from_name(name, 1000), diffusers_scheduler(name)
+    torch.testing.assert_close(
+        schedule.signal**2, theirs.alphas_cumprod, atol=1e-5, rtol=1e-4
+    )
+    x0, noise = normal(1000, 3), normal(1000, 3, seed=1)
+    t = torch.arange(1000)
+    close = dict(atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        schedule.add_noise(x0, noise, t), theirs.add_noise(x0, noise, t), **close
+    )
+    torch.testing.assert_close(
+        schedule.target(x0, noise, t, "v_prediction"),
+        theirs.get_velocity(x0, noise, t),
+        **close,
+    )
+
+
+@pytest.mark.parametrize("name", NOISE_SCHEDULES)
+@pytest.mark.parametrize("n_timesteps", [2, 10, 100, 1000, 4000])
+def test_every_schedule_ends_in_noise(name, n_timesteps):
+    schedule = NoiseSchedule.from_name(name, n_timesteps)
+    assert len(schedule) == n_timesteps
+    assert (schedule.signal.diff() < 0).all()
+    assert schedule.signal[-1] < 0.05
+    torch.testing.assert_close(
+        schedule.signal**2 + schedule.noise**2, torch.ones(n_timesteps)
+    )
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def test_denoised_inverts_target(prediction_type):
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+    x0, noise, t = normal(900, 5), normal(900, 5, seed=1), torch.arange(900)
+    xt = schedule.add_noise(x0, noise, t)
+    target = schedule.target(x0, noise, t, prediction_type)
+    torch.testing.assert_close(
+        schedule.denoised(xt, target, t, prediction_type), x0, atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("n_steps", [1, 3, 10, 1000, 5000])
+def test_inference_times_fall_from_the_last_one(n_steps):
+    times = NoiseSchedule.from_name("cosine", 1000).inference_timesteps(n_steps)
+    assert len(times) == min(n_steps, 1000)
+    assert times[0] == 999 and times[-1] >= 0
+    assert all(a > b for a, b in itertools.pairwise(times))
+
+
+def toy_network(xt, t, labels):
+    """Nonlinear in the rows and dependent on time and label."""
+    return torch.tanh(xt) + (0.1 * labels - t / 1000).unsqueeze(-1)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("n_steps", [4, 10, 50])
+def test_ddim_is_that_of_diffusers_step_for_step(prediction_type, eta, n_steps):
+    # √ᾱ of the last cosine time is 5e-5: ε cannot say anything about x0 there.
+    name = "linear" if prediction_type == "epsilon" else "cosine"
+    theirs = diffusers_scheduler(name, prediction_type)
+    theirs.set_timesteps(n_steps)
+    labels = torch.arange(20) % 3
+    expected = [normal(20, 6)]
+    noise_source = generator(7)
+    for t in theirs.timesteps:
+        output = toy_network(expected[-1], t, labels)
+        fresh = None
+        if eta > 0 and t != theirs.timesteps[-1]:
+            fresh = torch.empty(20, 6).normal_(generator=noise_source)
+        step = theirs.step(
+            output,
+            t,
+            expected[-1],
+            eta=eta if fresh is not None else 0,
+            variance_noise=fresh,
+        )
+        expected.append(step.prev_sample)
+
+    schedule = NoiseSchedule.from_name(name, 1000)
+    seen = []
+    inner = denoised_by(toy_network, schedule, prediction_type)
+
+    def denoise(xt, t, labels):
+        seen.append(xt)
+        return inner(xt, t, labels)
+
+    rows = sample_ddim(
+        denoise,
+        schedule,
+        labels,
+        expected[0],
+        n_steps=n_steps,
+        eta=eta,
+        generator=generator(7),
+    )
+    for ours, reference in zip([*seen, rows], expected, strict=True):
+        torch.testing.assert_close(ours, reference, atol=1e-5, rtol=1e-5)
+
+
+MEANS = torch.tensor([[2.0, -1.0], [-1.0, 0.5]])
+DEVIATIONS = torch.tensor([[0.3, 0.8], [0.5, 0.2]])
+
+
+def gaussian_denoiser(schedule):
+    """E[x0 | xt] for class-wise Gaussians with known means and deviations."""
+
+    def denoise(xt, t, labels):
+        signal, noise = schedule.rates(t)
+        mean, variance = MEANS[labels], DEVIATIONS[labels] ** 2
+        gain = signal * variance / (signal**2 * variance + noise**2)
+        return mean + gain * (xt - signal * mean)
+
+    return denoise
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_exact_denoiser_of_gaussians_gives_back_their_moments(eta):
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+    labels = torch.arange(20_000) % 2
+    rows = sample_ddim(
+        gaussian_denoiser(schedule),
+        schedule,
+        labels,
+        normal(20_000, 2),
+        n_steps=100,
+        eta=eta,
+        generator=generator(1),
+    )
+    for label in range(2):
+        of_class = rows[labels == label]
+        # Four standard errors of 10,000 rows, and a hundred steps.
+        torch.testing.assert_close(
+            of_class.mean(0), MEANS[label], atol=4 * 0.8 / 100, rtol=0
+        )
+        torch.testing.assert_close(
+            of_class.std(0), DEVIATIONS[label], atol=0.01, rtol=0.05
+        )
+        assert abs(torch.corrcoef(of_class.T)[0, 1]) < 0.05
+
+
+def test_exact_denoiser_of_a_data_set_gives_back_its_rows():
+    points = normal(12, 4, seed=3)
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+
+    def denoise(xt, t, labels):
+        signal, noise = schedule.rates(t)
+        distance = torch.cdist(xt, signal * points) ** 2
+        return torch.softmax(-distance / (2 * noise**2), dim=1) @ points
+
+    rows = sample_ddim(denoise, schedule, torch.zeros(200), normal(200, 4), n_steps=100)
+    nearest = torch.cdist(rows, points).min(dim=1)
+    assert nearest.values.quantile(0.9) < 1e-3
+    assert len(nearest.indices.unique()) > 6
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 2.5])
+def test_guidance_mixes_with_and_without_label(scale):
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+    denoise = denoised_by(toy_network, schedule, "v_prediction")
+    xt, t, labels = normal(9, 4), torch.tensor(300), torch.arange(9) % 3
+    free = denoise(xt, t, torch.full_like(labels, 5))
+    expected = free + scale * (denoise(xt, t, labels) - free)
+    torch.testing.assert_close(guided(denoise, scale, 5)(xt, t, labels), expected)
+    per_row = guided(denoise, torch.full((9, 1), scale), 5)
+    torch.testing.assert_close(per_row(xt, t, labels), expected)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def test_loss_is_the_formula_in_numpy(prediction_type):
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+    x0, noise = normal(50, 3), normal(50, 3, seed=1)
+    t, labels = torch.arange(50) * 20, torch.arange(50) % 4
+    loss = denoising_loss(toy_network, schedule, x0, labels, t, noise, prediction_type)
+    alpha_bar = np.cos((t.numpy() + 1 + 8) / 1008 * math.pi / 2) ** 2
+    alpha_bar /= math.cos(8 / 1008 * math.pi / 2) ** 2
+    a, s = np.sqrt(alpha_bar)[:, None], np.sqrt(1 - alpha_bar)[:, None]
+    x, e = x0.numpy(), noise.numpy()
+    target = {"epsilon": e, "sample": x, "v_prediction": a * e - s * x}
+    output = np.tanh(a * x + s * e) + (0.1 * labels - t / 1000).numpy()[:, None]
+    expected = np.mean((output - target[prediction_type]) ** 2)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_rows_are_drawn_by_tempered_class_frequency(power):
+    sizes = torch.tensor([1, 9, 90])
+    starts = sizes.cumsum(0) - sizes
+    rows, labels = draw_rows(starts, sizes, sizes.float() ** power, 40_000, generator())
+    share = torch.bincount(labels) / len(labels)
+    expected = sizes.float() ** power / (sizes.float() ** power).sum()
+    torch.testing.assert_close(share, expected, atol=0.01, rtol=0)
+    assert ((rows >= starts[labels]) & (rows < (starts + sizes)[labels])).all()
+    assert len(rows[labels == 2].unique()) == 90
+
+
+def make_denoiser(n_features=4, n_classes=3, seed=0):
+    return Denoiser(
+        n_features,
+        n_classes,
+        1000,
+        hidden_dim=32,
+        n_blocks=2,
+        generator=generator(seed),
+    )
+
+
+def randomised(network, seed=1):
+    """Give the layers that start at zero some weights."""
+    source = generator(seed)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=source)
+    return network
+
+
+def test_denoiser_depends_on_row_time_and_label_alone():
+    network = randomised(make_denoiser())
+    xt, t, labels = normal(10, 4), torch.arange(10) * 90, torch.arange(10) % 4
+    together = network(xt, t, labels)
+    assert together.shape == (10, 4)
+    one_by_one = [
+        network(xt[i : i + 1], t[i], labels[i : i + 1]) for i in range(len(xt))
+    ]
+    torch.testing.assert_close(torch.cat(one_by_one), together, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(network(xt, t + 50, labels), together, atol=1e-3)
+    assert not torch.allclose(network(xt, t, (labels + 1) % 4), together, atol=1e-3)
+
+
+def training(network, x0, sizes, seed=0, **params):
+    defaults = dict(
+        n_steps=20,
+        batch_size=64,
+        learning_rate=4e-3,
+        class_sampling=0.5,
+        label_dropout=0.1,
+        prediction_type="v_prediction",
+    )
+    return train(
+        network,
+        NoiseSchedule.from_name("cosine", 1000),
+        x0,
+        torch.tensor(sizes),
+        generator=generator(seed),
+        **{**defaults, **params},
+    )
+
+
+def test_training_is_seeded_and_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    x0 = normal(60, 4)
+    weights = []
+    for _ in range(2):
+        network = make_denoiser()
+        losses = torch.stack(list(training(network, x0, [30, 20, 10])))
+        assert losses.shape == (20,) and losses.isfinite().all()
+        weights.append(torch.nn.utils.parameters_to_vector(network.parameters()))
+    torch.testing.assert_close(*weights, rtol=0, atol=2e-7)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def test_training_approaches_the_loss_of_the_exact_denoiser(prediction_type):
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+    labels = torch.arange(4000).sort().values * 2 // 4000
+    x0 = MEANS[labels] + DEVIATIONS[labels] * normal(4000, 2)
+    network = Denoiser(2, 2, 1000, hidden_dim=64, n_blocks=2, generator=generator())
+    steps = training(
+        network,
+        x0,
+        [2000, 2000],
+        n_steps=400,
+        batch_size=256,
+        label_dropout=0.0,
+        prediction_type=prediction_type,
+    )
+    first = next(steps)
+    for _ in steps:
+        pass
+    exact = gaussian_denoiser(schedule)
+    t = torch.arange(4000) % 900  # ε says nothing of x0 at the last times
+    xt = schedule.add_noise(x0, normal(4000, 2, seed=5), t)
+    denoise = denoised_by(network, schedule, prediction_type)
+    with torch.no_grad():
+        difference = denoise(xt, t, labels) - exact(xt, t, labels)
+        spread = x0.var(0).sum()
+    assert first > 0.1
+    assert difference.square().sum(1).mean() < 0.05 * spread
