@@ -59,4 +59,5 @@ def seeded(estimator, seed):
         if name.split("__")[-1] == "random_state" and value is None
     ]
     seeds = spawn_seeds(seed, len(unset))
-    return estimator.set_params(**dict(zip(unset, seeds, strict=True)))
+    estimator.set_params(**dict(zip(unset, seeds, strict=True)))
+    return estimator

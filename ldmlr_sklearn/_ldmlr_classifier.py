@@ -209,8 +209,8 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.classes_, train_counts = np.unique(y, return_counts=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y has one class only, {self.classes_[0]!r}. A classifier needs rows "
-                "of at least two classes."
+                f"y has one class only, {self.classes_.tolist()[0]!r}. A classifier "
+                "needs rows of at least two classes."
             )
         target_prior = self._resolve_target_prior(train_counts)
 
@@ -372,7 +372,8 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         scores : ndarray of shape (n_samples, n_classes), or (n_samples,) if binary
             In the order of `classes_`; if binary, those of the second one.
         """
-        scores = self.classifier_.decision_function(self._features(X))
+        features = self._features(X)
+        scores = self.classifier_.decision_function(features)
         if not self._corrects():
             return scores
         shift = self._log_ratio()

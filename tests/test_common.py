@@ -3,17 +3,31 @@
 """Both estimator check suites on every estimator."""
 
 import pytest
-from imblearn.utils.estimator_checks import estimator_checks_generator
+from imblearn.utils import estimator_checks as imblearn_checks
+from sklearn.utils import estimator_checks as sklearn_checks
 
-from ldmlr_sklearn import LatentDiffusionOversampler
+from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 
-QUICK_SAMPLER = LatentDiffusionOversampler(
-    max_steps=20, n_inference_steps=3, hidden_dim=32, random_state=0
+QUICK = dict(max_steps=20, n_inference_steps=3, hidden_dim=32, random_state=0)
+SAMPLER = LatentDiffusionOversampler(**QUICK)
+CLASSIFIER = LDMLRClassifier(
+    oversampler=LatentDiffusionOversampler(**QUICK), random_state=0
 )
 
 
 @pytest.mark.parametrize(
-    ("estimator", "check"), list(estimator_checks_generator(QUICK_SAMPLER))
+    ("estimator", "check"), list(imblearn_checks.estimator_checks_generator(SAMPLER))
 )
 def test_imbalanced_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        *sklearn_checks.estimator_checks_generator(CLASSIFIER),
+        *sklearn_checks.estimator_checks_generator(SAMPLER),
+    ],
+)
+def test_scikit_learn_checks(estimator, check):
     check(estimator)

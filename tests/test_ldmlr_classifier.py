@@ -1,0 +1,286 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Encode, over-sample, classify, correct: each against a second way to the result."""
+
+import pickle
+
+import numpy as np
+import pytest
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+
+NOTHING = RandomOverSampler(sampling_strategy={})
+
+
+def quick_sampler(**params):
+    return LatentDiffusionOversampler(
+        max_steps=30, n_inference_steps=3, hidden_dim=32, **params
+    )
+
+
+def quick(**params):
+    return LDMLRClassifier(
+        **{"oversampler": quick_sampler(), "random_state": 0, **params}
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c"], [80, 30, 8])
+    centres = {"a": [0, 0, 0, 0], "b": [1, 1, 0, 0], "c": [0, 1, 1, 0]}
+    X = np.stack([centres[label] for label in y]) + 0.6 * rng.normal(size=(118, 4))
+    shuffled = rng.permutation(118)
+    return X[shuffled], y[shuffled]
+
+
+def test_default_head_is_softmax_regression_on_what_was_resampled(data):
+    X, y = data
+    model = quick().fit(X, y)
+    X_resampled, y_resampled = clone(model.oversampler_).fit_resample(X, y)
+    head = make_pipeline(
+        StandardScaler(), LogisticRegression(C=1 / (2e-3 * 240), max_iter=200)
+    ).fit(X_resampled, y_resampled)
+    np.testing.assert_allclose(model.predict_proba(X), head.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(model.effective_prior_, [1 / 3] * 3)
+    assert model.classes_.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("target_prior", "expected"),
+    [
+        ("uniform", [1 / 3] * 3),
+        ("train", [80 / 118, 30 / 118, 8 / 118]),
+        ([1, 2, 1], [0.25, 0.5, 0.25]),
+        ({"c": 0.7, "a": 0.1, "b": 0.2}, [0.1, 0.2, 0.7]),
+        (None, [80 / 118, 30 / 118, 8 / 118]),
+    ],
+)
+def test_prior_correction_is_the_formula(data, target_prior, expected):
+    X, y = data
+    model = quick(
+        oversampler=NOTHING, classifier=GaussianNB(), target_prior=target_prior
+    ).fit(X, y)
+    # Naive Bayes takes its prior apart from its likelihoods: the exact answer.
+    exact = GaussianNB(priors=expected).fit(X, y)
+    np.testing.assert_allclose(model.target_prior_, expected)
+    np.testing.assert_allclose(
+        model.predict_proba(X), exact.predict_proba(X), atol=1e-8
+    )
+    np.testing.assert_allclose(
+        np.exp(model.predict_log_proba(X)), model.predict_proba(X)
+    )
+    np.testing.assert_array_equal(model.predict(X), exact.predict(X))
+
+
+def test_correction_starts_from_the_prior_that_was_seen(data):
+    X, y = data
+    strategy = {"b": 50, "c": 50}
+    sampler = RandomOverSampler(sampling_strategy=strategy, random_state=0)
+    model = quick(oversampler=sampler, generated_weight=0.5).fit(X, y)
+    seen = np.array([80, 30 + 0.5 * 20, 8 + 0.5 * 42])
+    np.testing.assert_allclose(model.effective_prior_, seen / seen.sum())
+    weights = np.r_[np.ones(118), np.full(62, 0.5)]
+    X_resampled, y_resampled = sampler.fit_resample(X, y)
+    head = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=1 / (2e-3 * weights.sum()), max_iter=200),
+    ).fit(X_resampled, y_resampled, logisticregression__sample_weight=weights)
+    logits = head.decision_function(X) - np.log(seen / seen.sum())
+    np.testing.assert_allclose(
+        model.decision_function(X) - model.decision_function(X).mean(1, keepdims=True),
+        logits - logits.mean(1, keepdims=True),
+        atol=1e-6,
+    )
+    proba = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(X), proba, atol=1e-6)
+
+
+def test_binary_scores_agree_with_probabilities(data):
+    X, y = data
+    binary = y != "c"
+    model = quick(oversampler=NOTHING).fit(X[binary], y[binary])
+    scores, proba = model.decision_function(X), model.predict_proba(X)
+    assert scores.shape == (118,)
+    np.testing.assert_allclose(1 / (1 + np.exp(-scores)), proba[:, 1], atol=1e-9)
+    np.testing.assert_array_equal(model.predict(X) == "b", scores > 0)
+
+
+def test_a_class_with_target_zero_is_never_predicted(data):
+    X, y = data
+    model = quick(classifier=KNeighborsClassifier(1), target_prior=[1, 1, 0]).fit(X, y)
+    proba = model.predict_proba(X)
+    assert (proba[:, 2] == 0).all() and "c" not in model.predict(X)
+    np.testing.assert_allclose(proba.sum(1), 1)
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Keep what `fit` is given."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.X_, self.y_, self.sample_weight_ = X, y, sample_weight
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+    def predict_proba(self, X):
+        return np.tile(np.arange(1.0, 4) / 6, (len(X), 1))
+
+
+def test_generated_rows_carry_their_weight(data):
+    X, y = data
+    model = quick(classifier=Recorder(), generated_weight=0.25).fit(X, y)
+    weights = model.classifier_.sample_weight_
+    np.testing.assert_array_equal(weights[:118], 1.0)
+    np.testing.assert_array_equal(weights[118:], 0.25)
+    assert len(weights) == 240
+    np.testing.assert_array_equal(model.classifier_.X_[:118], X)
+    assert quick(classifier=Recorder()).fit(X, y).classifier_.sample_weight_ is None
+
+
+def test_methods_follow_the_classifier(data):
+    X, y = data
+    for classifier, has in [
+        (None, {"predict_proba", "predict_log_proba", "decision_function"}),
+        (LinearSVC(), {"decision_function"}),
+        (GaussianNB(), {"predict_proba", "predict_log_proba"}),
+    ]:
+        model = quick(classifier=classifier)
+        for fitted in (model, clone(model).fit(X, y)):
+            methods = ("predict_proba", "predict_log_proba", "decision_function")
+            assert {name for name in methods if hasattr(fitted, name)} == has
+    assert model.fit(X, y).score(X, y) > 0.6
+
+
+def test_encoder_is_fitted_and_used_once(data):
+    X, y = data
+    images = X.reshape(-1, 2, 2)
+
+    class Encoder(BaseEstimator):
+        transformed = 0
+
+        def fit(self, X, y=None):
+            self.labels_ = y
+            return self
+
+        def transform(self, X):
+            type(self).transformed += 1
+            return np.asarray(X).reshape(len(X), -1)
+
+    model = quick(encoder=Encoder()).fit(images, y)
+    assert Encoder.transformed == 1
+    np.testing.assert_array_equal(model.encoder_.labels_, y)
+    np.testing.assert_array_equal(model.predict(images), quick().fit(X, y).predict(X))
+    assert model.encoder is not model.encoder_
+
+
+def test_frozen_encoder_is_not_fitted_again(data):
+    X, y = data
+    pca = PCA(2).fit(X[:50])
+    model = quick(encoder=FrozenEstimator(pca)).fit(X, y)
+    np.testing.assert_array_equal(
+        model.predict(X), quick().fit(pca.transform(X), y).predict(pca.transform(X))
+    )
+
+
+def test_goes_where_classifiers_go(data):
+    X, y = data
+    for pipeline in (
+        make_pipeline(StandardScaler(), quick()),
+        make_imblearn_pipeline(StandardScaler(), quick()),
+    ):
+        assert cross_validate(pipeline, X, y, cv=2)["test_score"].mean() > 0.5
+    grid = {
+        "oversampler__guidance_scale": [0.4, 1.0],
+        "target_prior": ["uniform", "train"],
+    }
+    search = GridSearchCV(quick(), grid, cv=2, scoring="balanced_accuracy")
+    assert len(search.fit(X, y).cv_results_["params"]) == 4
+    calibrated = CalibratedClassifierCV(quick(), cv=2).fit(X, y)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(1), 1)
+
+
+def test_any_over_sampler_and_classifier(data):
+    X, y = data
+    model = quick(oversampler=SMOTE(), classifier=HistGradientBoostingClassifier())
+    assert model.fit(X, y).score(X, y) > 0.8
+
+
+def test_one_seed_reaches_every_part(data):
+    X, y = data
+    model = quick(classifier=make_pipeline(StandardScaler(), LogisticRegression()))
+    one, two = clone(model).fit(X, y), clone(model).fit(X, y)
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+    assert isinstance(one.oversampler_.random_state, int)
+    kept = quick(oversampler=quick_sampler(random_state=7)).fit(X, y)
+    assert kept.oversampler_.random_state == 7
+    assert model.oversampler.random_state is None
+    other = clone(model).set_params(random_state=1).fit(X, y)
+    assert not np.allclose(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_pickle_round_trip(data):
+    X, y = data
+    model = quick().fit(X, y)
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (dict(target_prior=[0.5, 0.5]), r"shape \(2,\), expected one number for each"),
+        (dict(target_prior=[1, -1, 1]), "is not a distribution"),
+        (dict(target_prior=[0, 0, 0]), "is not a distribution"),
+        (dict(target_prior=[1, np.nan, 1]), "is not a distribution"),
+        (dict(target_prior={"a": 1}), r"classes \['a'\], expected one entry"),
+        (dict(target_prior="balanced"), "'target_prior' parameter"),
+        (dict(generated_weight=-1), "'generated_weight' parameter"),
+        (dict(oversampler=PCA()), "'oversampler' parameter"),
+        (
+            dict(generated_weight=0.5, classifier=KNeighborsClassifier()),
+            "KNeighborsClassifier does not",
+        ),
+        (
+            dict(oversampler=NOTHING, classifier=LinearSVC()),
+            "LinearSVC has no predict_proba",
+        ),
+    ],
+)
+def test_every_error_says_what_to_do(data, params, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**params).fit(*data)
+
+
+def test_one_class_and_unfitted(data):
+    X, _ = data
+    with pytest.raises(ValueError, match="one class only, 'a'"):
+        quick().fit(X, np.full(118, "a"))
+    with pytest.raises(NotFittedError):
+        quick().predict(X)
+
+
+def test_failed_refit_leaves_the_model_as_it_was(data):
+    X, y = data
+    model = quick().fit(X, y)
+    expected = model.predict_proba(X)
+    with pytest.raises(ValueError, match="is not a distribution"):
+        model.set_params(target_prior=[-1, 1, 1]).fit(X[:, :2], y)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
