@@ -2,9 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Latent diffusion for long-tailed recognition, for scikit-learn."""
 
+from ldmlr_sklearn._feature_encoder import FeatureEncoder
 from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
 from ldmlr_sklearn._ldmlr_classifier import LDMLRClassifier
 
 __version__ = "0.1.0"
 
-__all__ = ["LDMLRClassifier", "LatentDiffusionOversampler", "__version__"]
+__all__ = [
+    "FeatureEncoder",
+    "LDMLRClassifier",
+    "LatentDiffusionOversampler",
+    "__version__",
+]

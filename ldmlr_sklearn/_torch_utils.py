@@ -1,10 +1,9 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""The one border between scikit-learn's world (numpy, ``random_state``) and torch's."""
+"""The one border between numpy and torch: devices, generators, tensors."""
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
 
 def resolve_device(device):
@@ -46,22 +45,6 @@ def resolve_device(device):
             "to take the best one that is."
         ) from error
     return resolved
-
-
-def spawn_seeds(random_state, n_seeds):
-    """Draw independent integer seeds from a scikit-learn ``random_state``.
-
-    Parameters
-    ----------
-    random_state : int, RandomState instance or None
-    n_seeds : int
-
-    Returns
-    -------
-    list of int of length n_seeds
-    """
-    random_state = check_random_state(random_state)
-    return [int(seed) for seed in random_state.randint(2**31 - 1, size=n_seeds)]
 
 
 def generator_from(seed, device="cpu"):

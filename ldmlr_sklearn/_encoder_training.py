@@ -1,0 +1,406 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""The torch side of `FeatureEncoder`: encode images, and train with a linear head.
+
+The training is hosted by skorch.
+"""
+
+import math
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ldmlr_sklearn._torch_utils import generator_from
+
+_AUTOCAST_DTYPES = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+# Networks are initialised, and dropout drawn, from torch's global generator. Whoever
+# borrows it holds this lock, or two threads could give it back in the wrong order.
+_GLOBAL_GENERATOR_LOCK = threading.RLock()
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """The settings of a training; see the parameters of `FeatureEncoder`."""
+
+    max_epochs: int
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    batch_size: int
+    augmentation: str | None
+    mixup_alpha: float
+    precision: str
+
+
+def autocast(device, precision):
+    """Return the context in which a network runs at a ``precision``."""
+    dtype = _AUTOCAST_DTYPES[precision]
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def borrowed_generator(seed, device):
+    """Seed torch's global generators inside the block and restore them after it."""
+    gpus = []
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        gpus = [index]
+    with _GLOBAL_GENERATOR_LOCK, torch.random.fork_rng(devices=gpus):
+        # torch.manual_seed would reach the generators of all devices.
+        torch.default_generator.manual_seed(seed)
+        for index in gpus:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
+
+
+def extract_features(network, images):
+    """Return the pooled features of images, before any head.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        One of timm's, or any that returns features (n, d) or maps (n, d, h, w).
+
+    images : torch.Tensor of shape (n, channels, height, width)
+
+    Returns
+    -------
+    torch.Tensor of shape (n, d)
+    """
+    if hasattr(network, "forward_features") and hasattr(network, "forward_head"):
+        maps = network.forward_features(images)
+        features = network.forward_head(maps, pre_logits=True)
+    else:
+        features = network(images)
+    if isinstance(features, torch.Tensor) and features.ndim == 4:
+        features = features.mean(dim=(2, 3))
+    return features
+
+
+def count_features(network, pixels, source, name):
+    """Try a network on two images; return the number of features.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Is in evaluation mode afterwards.
+
+    pixels : PixelFormat
+
+    source : ArrayImages, PictureImages or DatasetImages
+
+    name : str
+        How messages call the network.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If it cannot take such images, or returns something else than features.
+    """
+    raw = source.read(slice(0, 2), pixels.shape)
+    images = pixels.normalize(pixels.to_unit(raw))
+    try:
+        with torch.no_grad():
+            features = extract_features(network.eval(), images)
+    except Exception as error:
+        # Networks refuse a size in as many ways as there are networks.
+        height, width = pixels.size
+        reason = f"{type(error).__name__}: {error}".rstrip(".")
+        raise ValueError(
+            f"The backbone {name} cannot take images of {height} x {width} pixels with "
+            f"{pixels.n_channels} channels: {reason}. Make the "
+            "images larger by image_size, or adapt the network: most convolutional "
+            "ones of timm take backbone_kwargs={'output_stride': 8}, transformers "
+            f"{{'img_size': {max(pixels.size)}}}, perhaps with a smaller 'patch_size'."
+        ) from error
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        shape = getattr(features, "shape", None)
+        got = type(features).__name__ if shape is None else tuple(shape)
+        raise ValueError(
+            f"The backbone {name} returned {got}. Expected a tensor of features (n, d) "
+            "or of maps (n, d, height, width)."
+        )
+    return features.shape[1]
+
+
+def encode_images(
+    network, pixels, source, n_features, *, device, precision, batch_size, verbose
+):
+    """Return the features of all images, with one batch at a time in memory.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode, on `device`.
+
+    pixels : PixelFormat
+
+    source : ArrayImages, PictureImages or DatasetImages
+
+    n_features : int
+
+    device, precision, batch_size, verbose :
+        See `FeatureEncoder`.
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_features), float32
+    """
+    encoded = np.empty((len(source), n_features), dtype=np.float32)
+    starts = range(0, len(source), batch_size)
+    for start in tqdm(starts, desc="Encoding", unit="batch", disable=not verbose):
+        rows = slice(start, min(start + batch_size, len(source)))
+        raw = source.read(rows, pixels.shape).to(device)
+        images = pixels.normalize(pixels.to_unit(raw))
+        with torch.no_grad(), autocast(device, precision):
+            features = extract_features(network, images)
+        encoded[rows] = features.float().cpu().numpy()
+        if not np.isfinite(encoded[rows]).all():
+            raise ValueError(
+                f"The backbone turned finite images of rows {rows.start} to "
+                f"{rows.stop - 1} into NaN or infinity. Check its weights; with "
+                "precision='float16', try 'bfloat16' or 'float32'."
+            )
+    return encoded
+
+
+class EncoderWithHead(nn.Module):
+    """A backbone and the linear head that it is trained with.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module
+
+    n_features, n_classes : int
+    """
+
+    def __init__(self, backbone, n_features, n_classes):
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(n_features, n_classes)
+
+    def forward(self, images):  # (n, c, h, w) -> (n, n_classes)
+        return self.head(extract_features(self.backbone, images))
+
+
+def train_encoder(network, pixels, source, targets, recipe, *, device, seeds, verbose):
+    """Train a network on images; it is changed in place.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Takes normalised images, returns logits of shape (n, n_classes).
+
+    pixels : PixelFormat
+
+    source : ArrayImages, PictureImages or DatasetImages
+
+    targets : ndarray of int of shape (n_images,)
+
+    recipe : TrainingRecipe
+
+    device : torch.device
+
+    seeds : tuple of two int
+        For the order of the rows and for what is drawn to change images.
+
+    verbose : int
+        Whether to show a bar.
+
+    Returns
+    -------
+    loss_curve : list of float
+        Mean loss of each epoch.
+    """
+    order_seed, image_seed = seeds
+    n_epoch_batches = _count_batches(len(source), recipe.batch_size)
+    net = _EncoderNet(
+        network,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        optimizer__nesterov=True,
+        optimizer__weight_decay=recipe.weight_decay,
+        lr=recipe.learning_rate,
+        max_epochs=recipe.max_epochs,
+        batch_size=recipe.batch_size,
+        iterator_train=_ShuffledBatches,
+        iterator_train__generator=generator_from(order_seed),
+        dataset=_LabelledImages,
+        train_split=None,
+        callbacks="disable",
+        verbose=0,
+        device=device,
+        recipe=recipe,
+        n_steps=recipe.max_epochs * n_epoch_batches,
+        augmenter=_Augmenter(pixels, recipe, image_seed),
+        bar=tqdm(total=recipe.max_epochs, desc="Training", disable=not verbose),
+    )
+    with net.bar:
+        # What fit() does, but for its KeyboardInterrupt, which it keeps to itself.
+        net.initialize()
+        net.notify("on_train_begin", X=source, y=targets)
+        net.fit_loop(_LabelledImages(source, targets, pixels.shape))
+        net.notify("on_train_end", X=source, y=targets)
+    return net.history[:, "train_loss"]
+
+
+class _LabelledImages(torch.utils.data.Dataset):
+    """Whole batches of raw images and their targets, read when they are asked for."""
+
+    def __init__(self, source, targets, shape):
+        self.source = source
+        self.targets = torch.as_tensor(targets, dtype=torch.long)
+        self.shape = shape
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, rows):
+        return self.source.read(rows.numpy(), self.shape), self.targets[rows]
+
+
+def _count_batches(n_rows, batch_size):
+    """Return how many batches of equal size, of two rows at least, hold all rows."""
+    return max(1, min(math.ceil(n_rows / batch_size), n_rows // 2))
+
+
+class _ShuffledBatches:
+    """All rows in a new order each time they are gone through.
+
+    Batches differ by one row at most: BatchNorm refuses a last batch of one row, and a
+    last batch of three disturbs its statistics and the weights.
+    """
+
+    def __init__(self, dataset, batch_size, generator):
+        self.dataset = dataset
+        self.n_batches = _count_batches(len(dataset), batch_size)
+        self.generator = generator
+
+    def __iter__(self):
+        order = torch.randperm(len(self.dataset), generator=self.generator)
+        for rows in order.tensor_split(self.n_batches):
+            yield self.dataset[rows]
+
+
+class _Augmenter:
+    """Raw images -> normalised network input, cropped, flipped and mixed."""
+
+    def __init__(self, pixels, recipe, seed):
+        self.pixels = pixels
+        self.crops = recipe.augmentation in ("crop", "crop_flip")
+        self.flips = recipe.augmentation in ("flip", "crop_flip")
+        self.mixup_alpha = recipe.mixup_alpha
+        self.generator = generator_from(seed)
+        self.mixing = np.random.default_rng(seed)
+
+    def __call__(self, raw, targets):
+        """Return images and the pairs (targets, weight) that share the loss."""
+        images = self.pixels.to_unit(raw)
+        if self.crops or self.flips:
+            images = self._crop_and_flip(images)
+        images = self.pixels.normalize(images)
+        if not self.mixup_alpha:
+            return images, [(targets, 1.0)]
+        weight = float(self.mixing.beta(self.mixup_alpha, self.mixup_alpha))
+        partners = torch.randperm(len(images), generator=self.generator)
+        partners = partners.to(images.device)
+        images = weight * images + (1 - weight) * images[partners]
+        return images, [(targets, weight), (targets[partners], 1 - weight)]
+
+    def _crop_and_flip(self, images):  # (n, c, h, w) -> (n, c, h, w)
+        """Take each image from a place and side of its own, by one indexing."""
+        n_images, _, height, width = images.shape
+        pads = (height // 8, width // 8) if self.crops else (0, 0)  # 4 pixels of 32
+        top, left = (self._draw(2 * pad + 1, n_images) for pad in pads)
+        rows = top[:, None] + torch.arange(height)  # (n, h)
+        columns = left[:, None] + torch.arange(width)  # (n, w)
+        if self.flips:
+            flipped = self._draw(2, n_images).bool()
+            columns = torch.where(flipped[:, None], columns.flip(1), columns)
+        padded = F.pad(images, (pads[1], pads[1], pads[0], pads[0]))
+        taken = torch.arange(n_images)[:, None, None], rows[:, :, None]
+        taken = (*taken, columns[:, None, :])
+        taken = [index.to(images.device) for index in taken]
+        return padded[taken[0], :, taken[1], taken[2]].permute(0, 3, 1, 2)
+
+    def _draw(self, n_values, n_draws):
+        return torch.randint(n_values, (n_draws,), generator=self.generator)
+
+
+class _EncoderNet(NeuralNet):
+    """A skorch net whose step augments, casts and follows the schedule."""
+
+    def __init__(self, *args, recipe, n_steps, augmenter, bar, **kwargs):
+        self.recipe = recipe
+        self.n_steps = n_steps
+        self.augmenter = augmenter
+        self.bar = bar
+        super().__init__(*args, **kwargs)
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        self.n_steps_done_ = 0
+        # Half precision alone needs its gradients scaled; others pass through.
+        enabled = self.recipe.precision == "float16"
+        self.scaler_ = torch.amp.GradScaler(
+            torch.device(self.device).type, enabled=enabled
+        )
+
+    def train_step(self, batch, **fit_params):
+        device = torch.device(self.device)
+        raw, targets = (tensor.to(device) for tensor in batch)
+        self._set_training(True)
+        self._follow_schedule()
+        images, mixture = self.augmenter(raw, targets)
+        with autocast(device, self.recipe.precision):
+            logits = self.module_(images)
+        loss = sum(
+            weight * self.criterion_(logits.float(), part) for part, weight in mixture
+        )
+        self._zero_grad_optimizer()
+        self.scaler_.scale(loss).backward()
+        self.scaler_.step(self.optimizer_)
+        self.scaler_.update()
+        return {"loss": loss, "y_pred": logits}
+
+    def _follow_schedule(self):
+        progress = min(self.n_steps_done_ / self.n_steps, 1.0)
+        if self.recipe.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * progress))
+        else:
+            factor = 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr * factor
+        self.n_steps_done_ += 1
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
+        batches = self.history[-1, "batches", :, ("train_loss", "train_batch_size")]
+        losses, sizes = zip(*batches, strict=True)
+        loss = float(np.average(losses, weights=sizes))
+        self.history.record("train_loss", loss)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. "
+                f"Try a smaller learning_rate than {self.lr}."
+            )
+        self.bar.set_postfix(loss=f"{loss:.3f}")
+        self.bar.update()

@@ -1,0 +1,541 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Images to features: a network as a scikit-learn transformer."""
+
+import copy
+import os
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from ldmlr_sklearn._encoder_training import (
+    EncoderWithHead,
+    TrainingRecipe,
+    borrowed_generator,
+    count_features,
+    encode_images,
+    train_encoder,
+)
+from ldmlr_sklearn._fitting import (
+    fit_context,
+    spawn_seeds,
+    unchanged_on_failure,
+    validate_data,
+)
+from ldmlr_sklearn._images import (
+    ArrayImages,
+    decide_pixel_format,
+    describe_shape,
+    holds_rows,
+    open_images,
+    resolve_image_shape,
+)
+from ldmlr_sklearn._torch_utils import resolve_device, to_numpy
+
+
+class FeatureEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Turn images into the features of a network.
+
+    The network is one of timm's, by name, or any of your own. It is left as it is
+    (``max_epochs=0``) or trained on the images and classes given to `fit`. Images are
+    read in batches: besides the output, memory does not grow with their number.
+
+    Parameters
+    ----------
+    backbone : str, callable or torch.nn.Module, default="resnet18"
+        A name of timm's (``timm.list_models()``), "cifar_resnet32" (the ResNet-32 for
+        small images of the LDMLR paper [1]_), a callable that returns a module, or a
+        module, which is copied and never changed. Modules return features (n, d), or
+        maps (n, d, h, w), which are averaged. Prefer names and callables in a grid
+        search: modules cannot be hashed for a cache.
+
+    weights : str or path-like, default=None
+        A local .safetensors or .pth file to load into the backbone. Only tensors are
+        read from it, never code.
+
+    pretrained : bool, default=False
+        Whether to load the weights that timm knows for the name, from the local cache
+        or the internet. Without them and `weights` the backbone starts at random.
+
+    backbone_kwargs : dict, default=None
+        Keyword arguments of the backbone, such as ``{"output_stride": 8}`` for small
+        images or ``{"img_size": 32}`` for networks of one fixed size.
+
+    image_shape : tuple of int, default=None
+        Shape of the image in each row of a 2-D X: (height, width), (height, width,
+        channels) or (channels, height, width). One number may be -1, which is then
+        inferred from the columns. Other kinds of X have shapes of their own.
+
+    image_size : int or (height, width), default=None
+        Size to which all images are brought. By default arrays and tensors keep their
+        size, while files and PIL images get the size that the backbone is made for
+        (their own proportions are kept, what stands over is cropped on both sides).
+
+    max_epochs : int, default=0
+        Epochs of training with a linear head on the images and classes; 0 leaves the
+        backbone frozen.
+
+    learning_rate : float, default=0.1
+        Of stochastic gradient descent with Nesterov momentum 0.9. About 0.01 suits a
+        backbone that starts from weights.
+
+    schedule : {"cosine", "step"}, default="cosine"
+        How the learning rate falls: along half a cosine to 0, or to a tenth after half
+        and again after three quarters of the training.
+
+    weight_decay : float, default=5e-4
+        Strength of the L2 penalty on all weights.
+
+    augmentation : {"crop_flip", "crop", "flip"} or None, default="crop_flip"
+        How training images vary: shifted by up to an eighth of their size over black,
+        mirrored left to right, or both. Use "crop" for digits and letters.
+
+    mixup_alpha : float, default=0.0
+        Parameter of the Beta distribution from which mixup [2]_ draws how much of
+        another image is mixed in; 0 mixes nothing, the paper takes 0.5.
+
+    batch_size : int, default=256
+        Images that are read, encoded and trained on together.
+
+    precision : {"float32", "bfloat16", "float16"}, default="float32"
+        Of the network's matrix products; the lower two use torch's autocast. Features
+        are float32 in any case.
+
+    device : str, default="auto"
+        "auto" takes the first of "cuda", "mps" and "cpu" that is there. The fitted
+        network is kept on the CPU, and lent to the device for each call.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds the initial weights, the order of the images and their augmentation.
+
+    verbose : int, default=0
+        Shows progress bars if not 0.
+
+    Attributes
+    ----------
+    backbone_ : torch.nn.Module
+        The network, on the CPU and in evaluation mode.
+
+    n_features_out_ : int
+        Number of features, d.
+
+    input_shape_ : tuple of int
+        (height, width, channels) of the images.
+
+    pixel_scale_ : float
+        The value taken for white: 255 for uint8 images, files and PIL images. For
+        other numbers it is 1 if no training value is larger, 255 if the largest is
+        in (127, 255], else the largest, such as 16 for scikit-learn's digits.
+
+    head_weight_ : ndarray of shape (n_classes, n_features_out_)
+        The linear head that was trained, or that came with `weights`.
+
+    head_bias_ : ndarray of shape (n_classes,)
+        Its intercepts.
+
+    classes_ : ndarray of shape (n_classes,)
+        The classes of the head's rows. Of a head that came with `weights` they are
+        known only if `fit` got as many classes, and are taken to be in sorted order.
+
+    loss_curve_ : ndarray of shape (max_epochs,)
+        Mean training loss of each epoch.
+
+    device_ : str
+        The device that `device` stood for in `fit`.
+
+    n_features_in_ : int
+        Number of columns of a 2-D X.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X is a dataframe with names that are all strings.
+
+    See Also
+    --------
+    LDMLRClassifier : Encodes, over-samples and classifies in one estimator.
+    LatentDiffusionOversampler : Generates features of rare classes.
+
+    Notes
+    -----
+    Features are z = E((x / s − μ) / σ), where s is `pixel_scale_`, μ and σ are the mean
+    and standard deviation of each channel in the backbone's configuration, and E is
+    the network up to and with its last pooling. Training minimises the cross-entropy
+    of softmax(W z + b) on the images and classes.
+
+    Numbers of which some are clearly negative (below −0.1 of the largest) have been
+    standardised before, as torchvision's transforms do, and are used as they are.
+    Gray images are repeated for backbones of three channels, an alpha channel is
+    dropped. Three dimensions (height, width, channels) are preferred over (channels,
+    height, width) where an array could be both, the other way round for tensors.
+
+    References
+    ----------
+    .. [1] Han et al. Latent-based diffusion model for long-tailed recognition.
+       CVPR workshops 2024.
+    .. [2] Zhang et al. mixup: Beyond empirical risk minimization. ICLR 2018.
+    .. [3] Wightman. PyTorch image models. https://github.com/huggingface/pytorch-image-models
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from ldmlr_sklearn import FeatureEncoder
+    >>> images, y = load_digits(n_class=3, return_X_y=True)
+    >>> images.shape
+    (537, 64)
+    >>> encoder = FeatureEncoder(
+    ...     "test_resnet",
+    ...     backbone_kwargs={"output_stride": 8},
+    ...     image_shape=(8, 8),
+    ...     random_state=0,
+    ... )
+    >>> encoder.fit_transform(images).shape
+    (537, 96)
+    >>> encoder.pixel_scale_
+    16.0
+    """
+
+    _parameter_constraints: dict = {
+        "backbone": [str, callable],
+        "weights": [str, os.PathLike, None],
+        "pretrained": ["boolean"],
+        "backbone_kwargs": [dict, None],
+        "image_shape": [tuple, list, None],
+        "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"cosine", "step"})],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "augmentation": [StrOptions({"crop_flip", "crop", "flip"}), None],
+        "mixup_alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "precision": [StrOptions({"float32", "bfloat16", "float16"})],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        backbone="resnet18",
+        *,
+        weights=None,
+        pretrained=False,
+        backbone_kwargs=None,
+        image_shape=None,
+        image_size=None,
+        max_epochs=0,
+        learning_rate=0.1,
+        schedule="cosine",
+        weight_decay=5e-4,
+        augmentation="crop_flip",
+        mixup_alpha=0.0,
+        batch_size=256,
+        precision="float32",
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.pretrained = pretrained
+        self.backbone_kwargs = backbone_kwargs
+        self.image_shape = image_shape
+        self.image_size = image_size
+        self.max_epochs = max_epochs
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.augmentation = augmentation
+        self.mixup_alpha = mixup_alpha
+        self.batch_size = batch_size
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context
+    def fit(self, X, y=None):
+        """Build the backbone for images like these, and train it if asked to.
+
+        Parameters
+        ----------
+        X : array-like, list or torch.utils.data.Dataset of n_samples images
+            An array or tensor of shape (n_samples, height, width), (n_samples, height,
+            width, channels) or (n_samples, channels, height, width); rows of shape
+            (n_samples, n_features) with `image_shape`; file paths or PIL images in a
+            list, array or Series; or a Dataset whose items are tensors or PIL images,
+            alone or as the first of a tuple.
+
+        y : array-like of shape (n_samples,), default=None
+            Classes. Needed when `max_epochs` is above 0.
+
+        Returns
+        -------
+        self : FeatureEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If the images, the classes, the backbone or its weights do not fit each
+            other. The estimator is then left as it was.
+        """
+        with unchanged_on_failure(self):
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                delattr(self, name)
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X, y):
+        device = resolve_device(self.device)
+        build_seed, order_seed, image_seed = spawn_seeds(self.random_state, 3)
+        with borrowed_generator(build_seed, device):
+            network, head = self._build_backbone()
+            source = self._open(X, _count_channels(network, self), reset=True)
+            targets = self._encode_targets(y, len(source), head)
+            self._pixels = self._decide_pixels(source, network)
+            n_features = count_features(
+                network, self._pixels, source, self._backbone_name()
+            )
+            if self.max_epochs:
+                network = EncoderWithHead(network, n_features, len(self.classes_))
+                loss_curve = train_encoder(
+                    network,
+                    self._pixels,
+                    source,
+                    targets,
+                    self._recipe(),
+                    device=device,
+                    seeds=(order_seed, image_seed),
+                    verbose=self.verbose,
+                )
+                self.loss_curve_ = np.array(loss_curve)
+                network.cpu()
+                head = network.head.weight, network.head.bias
+                network = network.backbone
+        if head is not None:
+            self.head_weight_, self.head_bias_ = map(to_numpy, head)
+        self.backbone_ = network.eval()
+        self.n_features_out_ = n_features
+        self.input_shape_ = self._pixels.shape
+        self.pixel_scale_ = self._pixels.scale
+        self.device_ = str(device)
+
+    def transform(self, X):
+        """Encode images.
+
+        Parameters
+        ----------
+        X : array-like, list or torch.utils.data.Dataset of n_samples images
+            Of the kinds that `fit` takes, with the height, width and channels seen
+            there. Files and PIL images are brought to that size.
+
+        Returns
+        -------
+        X_encoded : ndarray of shape (n_samples, n_features_out_), float32
+            Features, or a dataframe of them if `set_output` asks for one.
+        """
+        check_is_fitted(self)
+        source = self._open(X, self._pixels.n_channels, reset=False)
+        if source.shape not in (None, self.input_shape_):
+            raise ValueError(
+                f"X has images of {describe_shape(source.shape)}, but FeatureEncoder "
+                f"was fitted on images of {describe_shape(self.input_shape_)}. Resize "
+                "them, or fit again."
+            )
+        self._pixels.check_range(source)
+        device = self._resolve_device_again()
+        network = self.backbone_
+        if device.type != "cpu":
+            network = copy.deepcopy(network).to(device)
+        return encode_images(
+            network,
+            self._pixels,
+            source,
+            self.n_features_out_,
+            device=device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            verbose=self.verbose,
+        )
+
+    def _build_backbone(self):
+        """Return the network with its weights, and the head that came with them."""
+        if self.pretrained and self.weights is not None:
+            raise ValueError(
+                "pretrained=True and weights exclude each other. Give one of them."
+            )
+        keywords = self.backbone_kwargs or {}
+        if isinstance(self.backbone, str):
+            # Imported here because timm, with torchvision, takes seconds to load.
+            from ldmlr_sklearn._backbones import create_backbone
+
+            network = create_backbone(
+                self.backbone, keywords, pretrained=self.pretrained
+            )
+        else:
+            network = self._build_own_backbone(keywords)
+        if self.weights is None:
+            return network, None
+        from ldmlr_sklearn._backbones import load_weights
+
+        return network, load_weights(network, self.weights)
+
+    def _build_own_backbone(self, keywords):
+        if self.pretrained:
+            raise ValueError(
+                "pretrained=True is for backbones of timm by name. Load the weights "
+                "of a module of your own before, or by `weights`."
+            )
+        if isinstance(self.backbone, torch.nn.Module):
+            if keywords:
+                raise ValueError(
+                    "backbone_kwargs are given, but backbone is a module, built "
+                    "already. Give its class or a function that returns it."
+                )
+            return copy.deepcopy(self.backbone).cpu()
+        network = self.backbone(**keywords)
+        if not isinstance(network, torch.nn.Module):
+            raise TypeError(
+                f"backbone={self.backbone!r} returned a {type(network).__name__}. "
+                "Expected a callable that returns a torch.nn.Module."
+            )
+        return network.cpu()
+
+    def _open(self, X, n_channels, *, reset):
+        if not holds_rows(X):
+            return open_images(X, n_channels)
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        X = validate_data(self, X, reset=reset)
+        if self.image_shape is None:
+            raise ValueError(
+                f"X has 2 dimensions, {X.shape}, and image_shape is None. Set "
+                "image_shape, such as (8, 8), if each row is a flattened image; a "
+                "single image is X[np.newaxis]."
+            )
+        shape = resolve_image_shape(self.image_shape, X.shape[1])
+        return ArrayImages(X, shape, n_channels)
+
+    def _encode_targets(self, y, n_rows, head):
+        """Return classes as integers, or None if no head needs them."""
+        if y is None:
+            if self.max_epochs:
+                raise ValueError(
+                    f"FeatureEncoder with max_epochs={self.max_epochs} requires y to "
+                    "be passed, but the target y is None. Use max_epochs=0 to leave "
+                    "the backbone as it is."
+                )
+            return None
+        if not self.max_epochs:
+            if head is not None and np.ndim(y) == 1:
+                classes = np.unique(y)
+                if len(classes) == len(head[0]):
+                    self.classes_ = classes
+            return None
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+        if len(y) != n_rows:
+            raise ValueError(
+                f"X and y have inconsistent numbers of samples: {n_rows} and {len(y)}."
+            )
+        self.classes_, targets = np.unique(y, return_inverse=True)
+        if n_rows < 2 or len(self.classes_) < 2:
+            raise ValueError(
+                "Training needs 2 samples and 2 classes at least, got n_samples = "
+                f"{n_rows} and {len(self.classes_)} class. Use max_epochs=0 to leave "
+                "the backbone as it is."
+            )
+        return targets
+
+    def _decide_pixels(self, source, network):
+        config = getattr(network, "pretrained_cfg", None) or {}
+        n_channels = _count_channels(network, self)
+        size = self.image_size
+        if size is None and source.shape is None:
+            size = (self.backbone_kwargs or {}).get("img_size")
+            size = size or (config.get("input_size") or (None,))[1:]
+            if not size:
+                raise ValueError(
+                    "X holds files or PIL images, and the backbone does not say for "
+                    "which size it is made. Set image_size."
+                )
+        if size is not None:
+            size = (size, size) if isinstance(size, Integral) else tuple(size)
+            if len(size) != 2 or not all(isinstance(s, Integral) and s for s in size):
+                raise ValueError(
+                    f"image_size={self.image_size!r} is not a whole number above 0 or "
+                    "a pair (height, width) of them."
+                )
+        shape = source.shape or (*size, n_channels or 3)
+        return decide_pixel_format(
+            source,
+            shape,
+            size=size or shape[:2],
+            n_channels=n_channels,
+            mean=config.get("mean"),
+            std=config.get("std"),
+        )
+
+    def _recipe(self):
+        return TrainingRecipe(
+            max_epochs=self.max_epochs,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            augmentation=self.augmentation,
+            mixup_alpha=self.mixup_alpha,
+            precision=self.precision,
+        )
+
+    def _backbone_name(self):
+        if isinstance(self.backbone, str):
+            return repr(self.backbone)
+        return getattr(self.backbone, "__name__", type(self.backbone).__name__)
+
+    def _resolve_device_again(self):
+        """Resolve the device anew: the estimator may be on another machine by now."""
+        try:
+            return resolve_device(self.device)
+        except ValueError:
+            if self.device != self.device_:
+                raise
+            return resolve_device("auto")
+
+    @property
+    def _n_features_out(self):
+        return self.n_features_out_
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "backbone_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = self.image_shape is not None
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = self.max_epochs > 0
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _count_channels(network, encoder):
+    """Return how many channels a network takes, None if that cannot be seen."""
+    keywords = encoder.backbone_kwargs or {}
+    config = getattr(network, "pretrained_cfg", None) or {}
+    if isinstance(encoder.backbone, str):
+        return keywords.get("in_chans") or config["input_size"][0]
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            return module.in_channels or None  # 0 is that of a lazy one
+    return None

@@ -1,0 +1,241 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the package shows, and which module of it may import what."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numpydoc.validate import validate
+from sklearn.base import BaseEstimator
+
+import ldmlr_sklearn
+
+ROOT = Path(ldmlr_sklearn.__file__).parent
+
+# The import table of the design. Besides the standard library a module may import
+# only what its row names: libraries, and modules whose rows stand below its own. A
+# module without a row fails, as does a row without a module.
+SCIENCE = {"numpy", "sklearn"}
+IMPORT_TABLE = {
+    "__init__": {
+        "_feature_encoder",
+        "_latent_diffusion_oversampler",
+        "_ldmlr_classifier",
+    },
+    "_ldmlr_classifier": {
+        *SCIENCE,
+        "_fitting",
+        "_heads",
+        "_latent_diffusion_oversampler",
+    },
+    "_heads": SCIENCE,
+    "_feature_encoder": {
+        *SCIENCE,
+        "torch",
+        "_backbones",
+        "_encoder_training",
+        "_fitting",
+        "_images",
+        "_torch_utils",
+    },
+    "_encoder_training": {"numpy", "torch", "skorch", "tqdm", "_torch_utils"},
+    # The only module that meets timm; safetensors and huggingface_hub come with it.
+    "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
+    "_images": {"numpy", "PIL", "torch"},
+    "_latent_diffusion_oversampler": {
+        *SCIENCE,
+        "imblearn",
+        "scipy",
+        "torch",
+        "tqdm",
+        "_fitting",
+        "_guidance",
+        "_torch_utils",
+        "diffusion",
+    },
+    "_guidance": {*SCIENCE, "scipy"},
+    "sampling_strategies": {"numpy", "metrics"},
+    "datasets": SCIENCE,
+    "metrics": SCIENCE,
+    "_fitting": {"sklearn", "sklearn_compat"},
+    "_torch_utils": {"numpy", "torch"},
+    # The core: torch alone, and nothing of the estimators.
+    "diffusion": {
+        "diffusion._ddim",
+        "diffusion._denoiser",
+        "diffusion._schedule",
+        "diffusion._training",
+    },
+    "diffusion._training": {"torch", "diffusion._denoiser", "diffusion._schedule"},
+    "diffusion._ddim": {"torch", "diffusion._schedule"},
+    "diffusion._denoiser": {"torch"},
+    "diffusion._schedule": {"torch"},
+}
+PUBLIC_MODULES = ["datasets", "metrics", "sampling_strategies"]
+
+
+def module_name(file):
+    """Name of a module below the package, such as "diffusion._ddim"."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    if len(parts) > 1 and parts[-1] == "__init__":
+        parts = parts[:-1]
+    return ".".join(parts)
+
+
+FILES = {module_name(file): file for file in sorted(ROOT.rglob("*.py"))}
+
+
+def imports_of(source):
+    """Libraries and modules of the package that a source file imports anywhere."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {internal_or_library(name) for name in names}
+    return {name for name in found if name not in sys.stdlib_module_names}
+
+
+def internal_or_library(name):
+    package, _, rest = name.partition(".")
+    if package != "ldmlr_sklearn":
+        return package
+    while rest and rest not in FILES:  # drop the names of what is in the module
+        rest = rest.rpartition(".")[0]
+    return rest or "__init__"
+
+
+def test_every_module_has_a_row_and_every_row_a_module():
+    assert set(FILES) == set(IMPORT_TABLE)
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_module_imports_only_what_its_row_allows(module):
+    forbidden = imports_of(FILES[module].read_text()) - IMPORT_TABLE[module]
+    assert not forbidden, f"{module} may not import {sorted(forbidden)}"
+
+
+def test_rows_name_only_rows_below_them():
+    rows = list(IMPORT_TABLE)
+    for position, row in enumerate(rows):
+        upwards = IMPORT_TABLE[row] & set(rows[: position + 1])
+        assert not upwards, f"{row} would import upwards: {sorted(upwards)}"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import numpy.linalg, math", {"numpy"}),
+        ("def f():\n    from timm.models import resnet", {"timm"}),
+        ("from ldmlr_sklearn import metrics", {"metrics"}),
+        ("from ldmlr_sklearn import FeatureEncoder", {"__init__"}),
+        ("from ldmlr_sklearn.metrics import shot_accuracy", {"metrics"}),
+        ("from ldmlr_sklearn.diffusion import sample_ddim", {"diffusion"}),
+        ("import ldmlr_sklearn.diffusion._ddim", {"diffusion._ddim"}),
+    ],
+)
+def test_imports_are_found(source, expected):
+    assert imports_of(source) == expected
+
+
+def test_import_loads_neither_timm_nor_torchvision():
+    code = (
+        "import sys, ldmlr_sklearn\n"
+        "heavy = {'timm', 'torchvision', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {sorted(heavy)}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", ldmlr_sklearn.__version__)
+
+
+def defined_in(module):
+    """Public classes and functions that a module defines."""
+    return {
+        name: member
+        for name, member in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(member) or inspect.isfunction(member))
+        and member.__module__ == module.__name__
+    }
+
+
+def estimators():
+    """Names of the estimators, wherever in the package they are defined."""
+    modules = [importlib.import_module(f"ldmlr_sklearn.{file}") for file in FILES]
+    return {
+        name
+        for module in modules
+        for name, member in defined_in(module).items()
+        if inspect.isclass(member) and issubclass(member, BaseEstimator)
+    }
+
+
+def test_all_lists_every_estimator():
+    listed = ldmlr_sklearn.__all__
+    assert len(set(listed)) == len(listed)
+    assert set(listed) - set(PUBLIC_MODULES) == estimators() | {"__version__"}
+
+
+# All checks of numpydoc but those of taste: an extended summary, a See Also section
+# and an example in every method, names for what is returned, the layout of quotes.
+CHECKS = {
+    *("GL03", "GL05", "GL06", "GL07", "GL08", "GL10"),
+    *("SS01", "SS02", "SS03", "SS04", "SS05", "SS06"),
+    *("PR01", "PR02", "PR03", "PR04", "PR05", "PR06", "PR07", "PR08", "PR09", "PR10"),
+    *("RT01", "RT03", "RT04", "RT05", "YD01"),
+    *("SA02", "SA03", "SA04"),
+}
+
+
+def public_objects():
+    """Dotted names of the estimators and of what the public modules define."""
+    public = [name for name in ldmlr_sklearn.__all__ if name in estimators()]
+    for name in PUBLIC_MODULES:
+        module = importlib.import_module(f"ldmlr_sklearn.{name}")
+        public += [f"{name}.{member}" for member in defined_in(module)]
+    return public
+
+
+def public_methods():
+    methods = []
+    for name in public_objects():
+        owner = ldmlr_sklearn
+        for part in name.split("."):
+            owner = getattr(owner, part)
+        if inspect.isclass(owner):
+            methods += [
+                f"{name}.{method}"
+                for method, function in inspect.getmembers(owner, inspect.isfunction)
+                if not method.startswith("_")
+                and function.__module__.startswith("ldmlr_sklearn")
+            ]
+    return methods
+
+
+def complaints(name, checks):
+    found = validate(f"ldmlr_sklearn.{name}")["errors"]
+    return [f"{code}: {message}" for code, message in found if code in checks]
+
+
+@pytest.mark.parametrize("name", public_objects())
+def test_docstring(name):
+    assert not complaints(name, CHECKS | {"EX01", "SA01"})
+
+
+@pytest.mark.parametrize("name", public_methods())
+def test_docstring_of_method(name):
+    assert not complaints(name, CHECKS)
