@@ -5,8 +5,9 @@
 import pytest
 from imblearn.utils import estimator_checks as imblearn_checks
 from sklearn.utils import estimator_checks as sklearn_checks
+from torch import nn
 
-from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn import FeatureEncoder, LatentDiffusionOversampler, LDMLRClassifier
 
 QUICK = dict(max_steps=20, n_inference_steps=3, hidden_dim=32, random_state=0)
 SAMPLER = LatentDiffusionOversampler(**QUICK)
@@ -31,3 +32,39 @@ def test_imbalanced_learn_checks(estimator, check):
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+def flattening_network():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
+
+
+ENCODER = FeatureEncoder(flattening_network, image_shape=(1, -1), random_state=0)
+
+# Scikit-learn's own tests call these for its estimators; its generator leaves them out.
+NOT_GENERATED = {
+    "check_dataframe_column_names_consistency": (CLASSIFIER, SAMPLER, ENCODER),
+    "check_param_validation": (CLASSIFIER, SAMPLER, ENCODER),
+    "check_get_feature_names_out_error": (ENCODER,),
+    "check_transformer_get_feature_names_out": (ENCODER,),
+    "check_transformer_get_feature_names_out_pandas": (ENCODER,),
+    "check_set_output_transform": (ENCODER,),
+    "check_set_output_transform_pandas": (ENCODER,),
+    "check_global_output_transform_pandas": (ENCODER,),
+    "check_set_output_transform_polars": (ENCODER,),
+    "check_global_set_output_transform_polars": (ENCODER,),
+}
+
+
+# The output checks go from frames to arrays on purpose.
+@pytest.mark.filterwarnings("ignore:X (does not have valid|has) feature names")
+@pytest.mark.parametrize(
+    ("check", "estimator"),
+    [
+        (check, estimator)
+        for check, group in NOT_GENERATED.items()
+        for estimator in group
+    ],
+)
+def test_checks_that_the_generators_leave_out(check, estimator):
+    module = imblearn_checks if estimator is SAMPLER else sklearn_checks
+    getattr(module, check)(type(estimator).__name__, estimator)

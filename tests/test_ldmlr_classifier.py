@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -226,7 +227,12 @@ def test_any_over_sampler_and_classifier(data):
 def test_one_seed_reaches_every_part(data):
     X, y = data
     model = quick(classifier=make_pipeline(StandardScaler(), LogisticRegression()))
+    numpy_state = np.random.mtrand._rand.get_state(legacy=False)["state"]
+    torch_state = torch.get_rng_state()
     one, two = clone(model).fit(X, y), clone(model).fit(X, y)
+    now = np.random.mtrand._rand.get_state(legacy=False)["state"]
+    np.testing.assert_array_equal(now["key"], numpy_state["key"])
+    assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
     assert isinstance(one.oversampler_.random_state, int)
     kept = quick(oversampler=quick_sampler(random_state=7)).fit(X, y)
