@@ -205,7 +205,12 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _fit(self, X, y):
         encoder_seed, sampler_seed, classifier_seed = spawn_seeds(self.random_state, 3)
-        features, y = self._fit_encoder(X, y, encoder_seed)
+        if self.encoder is None:
+            features, y = validate_data(self, X, y)
+        else:
+            y = column_or_1d(y, warn=True)
+            check_consistent_length(X, y)
+        check_classification_targets(y)
         self.classes_, train_counts = np.unique(y, return_counts=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -213,6 +218,14 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "needs rows of at least two classes."
             )
         target_prior = self._resolve_target_prior(train_counts)
+
+        self.encoder_ = None
+        if self.encoder is not None:
+            # What a fit without an encoder left; the encoder has its own.
+            for name in ("n_features_in_", "feature_names_in_"):
+                vars(self).pop(name, None)
+            self.encoder_ = seeded(clone(self.encoder), encoder_seed)
+            features = self.encoder_.fit(X, y).transform(X)
 
         oversampler = self.oversampler
         if oversampler is None:
@@ -242,22 +255,6 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         self.classifier_ = classifier.fit(features, labels, **fit_params)
         return self
-
-    def _fit_encoder(self, X, y, seed):
-        """Return features and labels, both validated."""
-        if self.encoder is None:
-            self.encoder_ = None
-            features, y = validate_data(self, X, y)
-        else:
-            # What a fit without an encoder left; the encoder has its own.
-            for name in ("n_features_in_", "feature_names_in_"):
-                vars(self).pop(name, None)
-            y = column_or_1d(y, warn=True)
-            check_consistent_length(X, y)
-            self.encoder_ = seeded(clone(self.encoder), seed)
-            features = self.encoder_.fit(X, y).transform(X)
-        check_classification_targets(y)
-        return features, y
 
     def _resolve_target_prior(self, train_counts):
         """Return `target_prior` as frequencies in the order of `classes_`, or None."""

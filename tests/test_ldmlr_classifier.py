@@ -190,6 +190,11 @@ def test_encoder_is_fitted_and_used_once(data):
     np.testing.assert_array_equal(model.encoder_.labels_, y)
     np.testing.assert_array_equal(model.predict(images), quick().fit(X, y).predict(X))
     assert model.encoder is not model.encoder_
+    with pytest.raises(ValueError, match="is not a distribution"):
+        quick(encoder=Encoder(), target_prior=[1, -1, 1]).fit(images, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        quick(encoder=Encoder()).fit(images, y[:-1])
+    assert Encoder.transformed == 2, "nothing is encoded before the labels are checked"
 
 
 def test_frozen_encoder_is_not_fitted_again(data):
