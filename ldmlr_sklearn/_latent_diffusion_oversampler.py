@@ -428,10 +428,15 @@ class LatentDiffusionOversampler(BaseOverSampler):
             n_blocks=self.n_blocks,
             generator=generator_from(init_seed),
         ).to(device)
+        # Kept, so that parameters set after training cannot garble what is drawn.
+        self._prediction_type = self.prediction_type
+        self._schedule = NoiseSchedule.from_name(
+            self.noise_schedule, self.n_train_timesteps
+        )
         average = AveragedModel(network, multi_avg_fn=_rising_average(self.ema_decay))
         losses = train(
             network,
-            self._schedule(device),
+            self._schedule.to(device),
             x0,
             to_tensor(self.class_counts_, torch.int64).to(device),
             n_steps=n_steps,
@@ -439,7 +444,7 @@ class LatentDiffusionOversampler(BaseOverSampler):
             learning_rate=self.learning_rate,
             class_sampling=self.class_sampling,
             label_dropout=self.label_dropout,
-            prediction_type=self.prediction_type,
+            prediction_type=self._prediction_type,
             generator=generator_from(batch_seed, device),
         )
         loss_curve = []
@@ -460,14 +465,14 @@ class LatentDiffusionOversampler(BaseOverSampler):
         """Draw rows for class indices (n_rows,) from the fitted denoiser."""
         device = resolve_device(self.device)
         generator = generator_from(seed, device)
-        schedule = self._schedule(device)
+        schedule = self._schedule.to(device)
         network = _copy_on(self.denoiser_, device)
         low, high = (
             to_tensor((bound - self.mean_) / self.scale_).to(device)
             for bound in (self.minimum_, self.maximum_)
         )
         mixed = guided(
-            denoised_by(network, schedule, self.prediction_type),
+            denoised_by(network, schedule, self._prediction_type),
             self._resolve_guidance(),
             network.null_label,
         )
@@ -501,8 +506,3 @@ class LatentDiffusionOversampler(BaseOverSampler):
         rows = x0 * self.scale_ + self.mean_
         rows[:, self.integer_columns_] = np.rint(rows[:, self.integer_columns_])
         return np.clip(rows, self.minimum_, self.maximum_)
-
-    def _schedule(self, device):
-        return NoiseSchedule.from_name(self.noise_schedule, self.n_train_timesteps).to(
-            device
-        )

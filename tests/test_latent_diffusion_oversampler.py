@@ -215,6 +215,16 @@ def test_training_does_not_depend_on_sampling_parameters():
     )
 
 
+def test_training_parameters_set_after_training_do_not_change_a_draw():
+    X, y = long_tailed()
+    sampler = quick().fit(X, y)
+    expected = sampler.sample([0, 1], random_state=0)
+    sampler.set_params(
+        prediction_type="sample", noise_schedule="linear", n_train_timesteps=10
+    )
+    np.testing.assert_array_equal(sampler.sample([0, 1], random_state=0), expected)
+
+
 def test_sample_follows_the_given_labels():
     X, y = long_tailed((300, 100, 60))
     names = np.array(["a", "b", "c"])
