@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Linear heads on features."""
 
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,3 +32,80 @@ def softmax_head(total_weight):
         StandardScaler(),
         LogisticRegression(C=1 / (L2_PER_ROW * total_weight), max_iter=200),
     )
+
+
+class AnchoredHead(ClassifierMixin, BaseEstimator):
+    """Softmax regression that is pulled towards a given linear head instead of zero.
+
+    Minimises the mean cross-entropy of softmax(x Wᵀ + b) plus
+    `alpha` / 2 · Σ_j σ_j² ‖W_·j − W⁰_·j‖², σ_j the standard deviation of column j.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_classes, n_features)
+        W⁰, for features as they are, in the sorted order of the classes.
+    bias : ndarray of shape (n_classes,)
+        Where b starts; it is not penalised.
+    alpha : float, default=0.1
+        Strength of the pull.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_classes, n_features)
+        W.
+    intercept_ : ndarray of shape (n_classes,)
+        b.
+    classes_ : ndarray of shape (n_classes,)
+        The classes in sorted order.
+    """
+
+    def __init__(self, weight, bias, alpha=0.1):
+        self.weight = weight
+        self.bias = bias
+        self.alpha = alpha
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit to X (n_samples, n_features), y (n_samples,) and weights (n_samples,)."""
+        X = np.asarray(X)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        scaler = StandardScaler().fit(X)
+        Z = scaler.transform(X)
+        start = X @ self.weight.T.astype(X.dtype) + self.bias.astype(X.dtype)
+        share = np.ones(len(X)) if sample_weight is None else sample_weight
+        share = (share / share.sum())[:, None]  # (n, 1)
+        target = np.eye(len(self.classes_), dtype=bool)[codes]  # (n, K)
+
+        def objective(flat):
+            move = flat.reshape(len(self.classes_), -1)  # (K, d + 1)
+            moved = move.astype(Z.dtype)
+            log_p = log_softmax(start + Z @ moved[:, :-1].T + moved[:, -1], axis=1)
+            residual = share * (np.exp(log_p) - target)  # (n, K)
+            gradient = np.column_stack([residual.T @ Z, residual.sum(axis=0)])
+            gradient[:, :-1] += self.alpha * move[:, :-1]
+            loss = -(share[:, 0] * log_p[target]).sum(dtype=np.float64)
+            return loss + self.alpha / 2 * (move[:, :-1] ** 2).sum(), gradient.ravel()
+
+        zeros = np.zeros(self.weight.size + self.bias.size)
+        options = dict(maxiter=200, ftol=1e-12, gtol=1e-6)
+        found = minimize(objective, zeros, jac=True, method="L-BFGS-B", options=options)
+        move = found.x.reshape(len(self.classes_), -1)
+        self.coef_ = self.weight + move[:, :-1] / scaler.scale_
+        centre = (move[:, :-1] / scaler.scale_) @ scaler.mean_
+        self.intercept_ = self.bias + move[:, -1] - centre
+        return self
+
+    def _logits(self, X):
+        return np.asarray(X) @ self.coef_.T + self.intercept_
+
+    def decision_function(self, X):
+        """Return logits (n_samples, n_classes), if binary their difference."""
+        logits = self._logits(X)
+        return logits if logits.shape[1] > 2 else logits[:, 1] - logits[:, 0]
+
+    def predict_proba(self, X):
+        """Return class probabilities (n_samples, n_classes)."""
+        return softmax(self._logits(X), axis=1)
+
+    def predict(self, X):
+        """Return the most probable class of every row."""
+        return self.classes_[self._logits(X).argmax(axis=1)]

@@ -26,7 +26,7 @@ from ldmlr_sklearn._fitting import (
     unchanged_on_failure,
     validate_data,
 )
-from ldmlr_sklearn._heads import softmax_head
+from ldmlr_sklearn._heads import AnchoredHead, softmax_head
 from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
 
 
@@ -62,7 +62,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     classifier : classifier or None, default=None
         Any classifier of scikit-learn's kind. None: softmax regression on
-        standardised features.
+        standardised features, pulled towards `init_head` where there is one.
 
     target_prior : {"uniform", "train"}, array-like of shape (n_classes,), dict or \
             None, default="uniform"
@@ -73,6 +73,14 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     generated_weight : float, default=1.0
         Weight of a generated row where a real one weighs 1.
+
+    init_head : tuple of (weight, bias) or None, default=None
+        Linear head of shapes (n_classes, n_features) and (n_classes,), in the order of
+        `classes_`, that was trained with cross-entropy at the class frequencies of
+        `y`, such as the last layer of the network that the features come from. The
+        default classifier starts from it, with its prior exchanged for
+        `effective_prior_`, and is pulled towards it. None: the head of the encoder,
+        where that has one for the same classes.
 
     random_state : int, RandomState instance or None, default=None
         Seeds every encoder, over-sampler and classifier whose own `random_state` is
@@ -153,6 +161,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Mapping,
             None,
         ],
+        "init_head": [tuple, list, None],
         "generated_weight": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -166,6 +175,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         *,
         target_prior="uniform",
         generated_weight=1.0,
+        init_head=None,
         random_state=None,
         verbose=0,
     ):
@@ -174,6 +184,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.classifier = classifier
         self.target_prior = target_prior
         self.generated_weight = generated_weight
+        self.init_head = init_head
         self.random_state = random_state
         self.verbose = verbose
 
@@ -218,6 +229,11 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "needs rows of at least two classes."
             )
         target_prior = self._resolve_target_prior(train_counts)
+        if self.init_head is not None and self.classifier is not None:
+            raise ValueError(
+                "init_head is for the default classifier, but classifier="
+                f"{self.classifier!r} is given. Leave one of them at None."
+            )
 
         self.encoder_ = None
         if self.encoder is not None:
@@ -231,6 +247,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if oversampler is None:
             oversampler = LatentDiffusionOversampler(verbose=self.verbose)
         self.oversampler_ = seeded(clone(oversampler), sampler_seed)
+        head = self._resolve_init_head(np.shape(features)[1])
         features, labels = self.oversampler_.fit_resample(features, y)
         weights = np.ones(len(labels))
         weights[len(y) :] = self.generated_weight
@@ -241,7 +258,10 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         )
 
         classifier = self.classifier
-        if classifier is None:
+        if classifier is None and head is not None:
+            shift = np.log(self.effective_prior_) - np.log(train_counts / len(y))
+            classifier = AnchoredHead(head[0], head[1] + shift)
+        elif classifier is None:
             classifier = softmax_head(weights.sum())
         classifier = seeded(clone(classifier), classifier_seed)
         equal = self.generated_weight == 1 or len(labels) == len(y)
@@ -283,6 +303,30 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "numbers, none below 0, with a sum above 0."
             )
         return prior / prior.sum()
+
+    def _resolve_init_head(self, n_features):
+        """Return weight and bias of the head to start from, or None."""
+        head = self.init_head
+        if head is None:
+            # Not every encoder has a head, and not every head is for these classes.
+            classes = getattr(self.encoder_, "classes_", None)
+            weight = getattr(self.encoder_, "head_weight_", None)
+            if weight is None or not np.array_equal(classes, self.classes_):
+                return None
+            head = weight, self.encoder_.head_bias_
+        shapes = (len(self.classes_), n_features), (len(self.classes_),)
+        got = tuple(np.shape(part) for part in head)
+        if got != shapes:
+            raise ValueError(
+                f"init_head has arrays of shapes {got}. Expected (weight, bias) of "
+                f"shapes {shapes}: a row for each class, a column for each feature."
+            )
+        weight, bias = (np.asarray(part, dtype=np.float64) for part in head)
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            raise ValueError(
+                "init_head contains NaN or infinity. Expected finite numbers."
+            )
+        return weight, bias
 
     def _corrects(self):
         return not np.allclose(self.target_prior_, self.effective_prior_)

@@ -20,10 +20,11 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn._heads import AnchoredHead
 
 NOTHING = RandomOverSampler(sampling_strategy={})
 
@@ -156,6 +157,69 @@ def test_generated_rows_carry_their_weight(data):
     assert quick(classifier=Recorder()).fit(X, y).classifier_.sample_weight_ is None
 
 
+def test_anchored_head_pulled_to_zero_is_logistic_regression(data):
+    X, y = data
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    Z = StandardScaler().fit_transform(X)
+    exact = LogisticRegression(C=1 / (0.1 * weights.sum()), tol=1e-8, max_iter=1000)
+    exact.fit(Z, y, sample_weight=weights)
+    head = AnchoredHead(np.zeros((3, 4)), np.zeros(3), alpha=0.1).fit(X, y, weights)
+    np.testing.assert_allclose(head.predict_proba(X), exact.predict_proba(Z), atol=1e-4)
+    np.testing.assert_array_equal(head.predict(X), exact.predict(Z))
+
+
+def test_anchored_head_pulled_hard_keeps_the_given_weights(data):
+    X, y = data
+    weight = np.random.default_rng(0).normal(size=(3, 4))
+    head = AnchoredHead(weight, np.zeros(3), alpha=1e6).fit(X, y)
+    np.testing.assert_allclose(head.coef_, weight, atol=1e-4)
+    assert np.abs(head.intercept_).max() > 0.1  # free to follow the data
+
+
+def test_classifier_starts_from_a_head_with_its_prior_exchanged(data):
+    X, y = data
+    trained = LogisticRegression().fit(X, y)  # at the frequencies of y
+    init_head = trained.coef_, trained.intercept_
+    model = quick(init_head=init_head).fit(X, y)
+    anchor = model.classifier_
+    counts = np.array([80, 30, 8])
+    np.testing.assert_allclose(anchor.weight, trained.coef_)
+    np.testing.assert_allclose(
+        anchor.bias, trained.intercept_ - np.log(counts / 118) + np.log(1 / 3)
+    )
+    distance = np.abs(anchor.coef_ - trained.coef_).mean()
+    fresh = quick().fit(X, y).classifier_[-1].coef_
+    assert distance < np.abs(fresh - trained.coef_).mean()
+    assert model.decision_function(X).shape == (118, 3)
+    pickle.loads(pickle.dumps(model)).predict(X)
+
+
+def test_encoder_lends_its_head_where_the_classes_agree(data):
+    X, y = data
+
+    class Encoder(FunctionTransformer):
+        def fit(self, X, y):
+            self.classes_ = np.unique(y) if self.kw_args is None else np.arange(3)
+            self.head_weight_, self.head_bias_ = np.ones((3, 4)), np.zeros(3)
+            return super().fit(X, y)
+
+    with_head = quick(encoder=Encoder()).fit(X, y)
+    np.testing.assert_array_equal(with_head.classifier_.weight, np.ones((3, 4)))
+    frozen = quick(encoder=FrozenEstimator(Encoder().fit(X, y))).fit(X, y)
+    np.testing.assert_array_equal(frozen.predict(X), with_head.predict(X))
+    other = quick(encoder=Encoder(kw_args={})).fit(X, y)
+    assert not isinstance(other.classifier_, AnchoredHead)
+
+
+def test_binary_anchored_head(data):
+    X, y = data
+    binary = y != "c"
+    model = quick(init_head=(np.zeros((2, 4)), np.zeros(2))).fit(X[binary], y[binary])
+    scores = model.decision_function(X)
+    assert scores.shape == (118,)
+    np.testing.assert_array_equal(model.predict(X) == "b", scores > 0)
+
+
 def test_methods_follow_the_classifier(data):
     X, y = data
     for classifier, has in [
@@ -265,6 +329,19 @@ def test_pickle_round_trip(data):
         (dict(target_prior="balanced"), "'target_prior' parameter"),
         (dict(generated_weight=-1), "'generated_weight' parameter"),
         (dict(oversampler=PCA()), "'oversampler' parameter"),
+        (
+            dict(init_head=(np.zeros((3, 2)), np.zeros(3))),
+            r"shapes \(\(3, 2\), \(3,\)\)\. Expected",
+        ),
+        (dict(init_head=(np.zeros((3, 4)),)), "init_head has arrays of shapes"),
+        (
+            dict(init_head=(np.full((3, 4), np.nan), np.zeros(3))),
+            "init_head contains NaN",
+        ),
+        (
+            dict(init_head=(np.zeros((3, 4)), np.zeros(3)), classifier=GaussianNB()),
+            "init_head is for the default classifier",
+        ),
         (
             dict(generated_weight=0.5, classifier=KNeighborsClassifier()),
             "KNeighborsClassifier does not",

@@ -34,7 +34,7 @@ IMPORT_TABLE = {
         "_heads",
         "_latent_diffusion_oversampler",
     },
-    "_heads": SCIENCE,
+    "_heads": {*SCIENCE, "scipy"},
     "_feature_encoder": {
         *SCIENCE,
         "torch",
@@ -174,8 +174,10 @@ def defined_in(module):
 
 
 def estimators():
-    """Names of the estimators, wherever in the package they are defined."""
-    modules = [importlib.import_module(f"ldmlr_sklearn.{file}") for file in FILES]
+    """Names of the estimators, wherever but among the heads they are defined."""
+    # `LDMLRClassifier` alone makes a head.
+    files = FILES.keys() - {"_heads"}
+    modules = [importlib.import_module(f"ldmlr_sklearn.{file}") for file in files]
     return {
         name
         for module in modules
