@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ldmlr_sklearn._torch_utils import generator_from
+from ldmlr_sklearn._torch_utils import generator_from, to_numpy
 
 _AUTOCAST_DTYPES = {
     "float32": None,
@@ -171,7 +171,7 @@ def encode_images(
         images = pixels.normalize(pixels.to_unit(raw))
         with torch.no_grad(), autocast(device, precision):
             features = extract_features(network, images)
-        encoded[rows] = features.float().cpu().numpy()
+        encoded[rows] = to_numpy(features.float())
         if not np.isfinite(encoded[rows]).all():
             raise ValueError(
                 f"The backbone turned finite images of rows {rows.start} to "

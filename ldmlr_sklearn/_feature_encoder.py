@@ -415,7 +415,7 @@ class FeatureEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if not holds_rows(X):
             return open_images(X, n_channels)
         if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
+            X = to_numpy(X)
         X = validate_data(self, X, reset=reset)
         if self.image_shape is None:
             raise ValueError(

@@ -67,7 +67,7 @@ def long_tailed_images(images, y, seed):
 
 
 def problems(path, n_draws):
-    """Yield kind, draw, training features and labels, those aside, and a head."""
+    """Yield the kind of encoder, features and labels, those aside, and a head."""
     with np.load(path) as file:
         images, y = file["X_train"], file["y_train"].astype(int)
     other = make_encoder(0).fit(images[y >= 4], y[y >= 4])
