@@ -1,6 +1,6 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""Metrics for long-tailed recognition."""
+"""Scores of a classifier that see the tail."""
 
 from numbers import Integral
 
