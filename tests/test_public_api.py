@@ -62,8 +62,22 @@ IMPORT_TABLE = {
     "_guidance": {*SCIENCE, "scipy"},
     "sampling_strategies": {"numpy", "metrics"},
     "datasets": SCIENCE,
-    "metrics": {"metrics._classification"},
+    "metrics": {
+        "metrics._classification",
+        "metrics._fidelity",
+        "metrics._generation_report",
+        "metrics._novelty",
+    },
     "metrics._classification": SCIENCE,
+    "metrics._generation_report": {
+        *SCIENCE,
+        "metrics._fidelity",
+        "metrics._novelty",
+        "metrics._rows",
+    },
+    "metrics._fidelity": {*SCIENCE, "metrics._rows"},
+    "metrics._novelty": {*SCIENCE, "metrics._rows"},
+    "metrics._rows": SCIENCE,
     "_fitting": {"sklearn", "sklearn_compat"},
     "_torch_utils": {"numpy", "torch"},
     # The core: torch alone, and nothing of the estimators.
