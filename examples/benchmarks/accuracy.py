@@ -10,9 +10,10 @@ where the smallest class has n rows), and every over-sampler is followed by the 
 head. Nothing is chosen by the test rows, which are predicted once. A seed is one split
 into halves, the same for all methods; on FEATURES.npz (X_train, y_train, X_test,
 y_test and, optionally, head_weight and head_bias), whose split is given, seeds vary the
-method alone. Results go to accuracy.json and, as tables, to accuracy.rst beside this
-file, after each data set: a record can be made in pieces, and what it holds of a data
-set that is run again is replaced.
+method alone. All scores count every class alike; where as many rows of each are tested,
+balanced accuracy is accuracy. Results go to accuracy.json and, as tables, to
+accuracy.rst beside this file, after each data set: a record can be made in pieces, and
+what it holds of a data set that is run again is replaced.
 """
 
 import argparse

@@ -8,16 +8,16 @@ are standardised before and restored after, so that units do not matter.
 
 import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
+from scipy.spatial.distance import cdist
 from sklearn.covariance import ledoit_wolf
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 
-def draw_gaussian(means, covariance, random_state):
-    """Draw one row around each row of `means`; the covariance may be singular."""
+def factor_of(covariance):
+    """Return F with F Fᵀ = covariance, which may be singular."""
     variances, directions = np.linalg.eigh(covariance)
-    factor = directions * np.sqrt(np.maximum(variances, 0))  # (d, d)
-    return means + random_state.standard_normal(means.shape) @ factor.T
+    return directions * np.sqrt(np.maximum(variances, 0))
 
 
 class _GaussianSampler(BaseOverSampler):
@@ -54,8 +54,8 @@ class PooledGaussianSampler(_GaussianSampler):
         self.covariance_, _ = ledoit_wolf(Z - means[codes], assume_centered=True)
 
     def _draw(self, own, label, n_new, random_state):
-        means = np.repeat(own.mean(axis=0, keepdims=True), n_new, axis=0)
-        return draw_gaussian(means, self.covariance_, random_state)
+        noise = random_state.standard_normal((n_new, own.shape[1]))
+        return own.mean(axis=0) + noise @ factor_of(self.covariance_).T
 
 
 class CalibratedGaussianSampler(_GaussianSampler):
@@ -90,21 +90,18 @@ class CalibratedGaussianSampler(_GaussianSampler):
         if not lenders:
             raise ValueError("No class has two rows, which a covariance takes.")
         self.means_ = np.stack([rows.mean(axis=0) for rows in lenders])  # (L, d)
-        n_features = Z.shape[1]
-        self.covariances_ = np.stack(
-            [np.cov(rows.T).reshape(n_features, n_features) for rows in lenders]
-        )
+        self.factors_ = [factor_of(np.atleast_2d(np.cov(rows.T))) for rows in lenders]
 
     def _draw(self, own, label, n_new, random_state):
         x = own[np.resize(random_state.permutation(len(own)), n_new)]  # (m, d)
-        distance = ((x[:, None] - self.means_) ** 2).sum(axis=2)  # (m, L)
         k = min(self.n_neighbors, len(self.means_))
-        nearest = np.sort(np.argsort(distance, axis=1, kind="stable")[:, :k], axis=1)
-        new = np.empty_like(x)
-        for group in np.unique(nearest, axis=0):
-            rows = np.all(nearest == group, axis=1)
-            means = (self.means_[group].sum(axis=0) + x[rows]) / (k + 1)
-            # α is added to every entry, as its authors do.
-            covariance = self.covariances_[group].mean(axis=0) + self.alpha
-            new[rows] = draw_gaussian(means, covariance, random_state)
+        nearest = np.argsort(cdist(x, self.means_), axis=1, kind="stable")[:, :k]
+        # The sum of draws from every N(0, Σ_k / k) has the mean of Σ_k, and what all
+        # columns share adds α to every entry, as its authors do.
+        new = (self.means_[nearest].sum(axis=1) + x) / (k + 1)
+        new += np.sqrt(self.alpha) * random_state.standard_normal((n_new, 1))
+        for lender in np.unique(nearest):
+            rows = np.flatnonzero(np.any(nearest == lender, axis=1))
+            noise = random_state.standard_normal((len(rows), x.shape[1]))
+            new[rows] += noise @ self.factors_[lender].T / np.sqrt(k)
         return new
