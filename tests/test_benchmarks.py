@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_rel, wilcoxon
 from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_sample_weight
@@ -255,6 +255,16 @@ def test_bootstrap_interval(script):
     deviation = np.sqrt(sum(part.var() / len(part) for part in parts)) / 2
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.06)
     assert bootstrap_interval(np.zeros(9), np.zeros(9, int)) == (0, 0, 0)
+
+
+def test_verdict_over_data_sets(script):
+    over_all = script("accuracy_tables").over_all
+    gains = [1.5, -0.5, 2, 3, 0, 4, 2.5, 1]
+    found = [{"pair": [gain, None, None]} for gain in gains]
+    statistic = wilcoxon(gains, method="approx").pvalue
+    assert over_all([*found, {}], "pair") == f"+1.8 (6 : 1), p = {statistic:.3f}"
+    assert over_all(found[:3], "pair") == "+1.5 (2 : 1)"
+    assert over_all([{"pair": [0, None, None]}] * 7, "pair") == "+0.0 (0 : 0)"
 
 
 def test_pooled_gaussian_has_its_moments(script):
