@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from ldmlr_sklearn._columns import Columns
 from ldmlr_sklearn._fitting import fit_context, spawn_seeds, unchanged_on_failure
 from ldmlr_sklearn._guidance import cross_validated_recall, guidance_from_recall
 from ldmlr_sklearn._torch_utils import (
@@ -154,11 +155,12 @@ class LatentDiffusionOversampler(BaseOverSampler):
     expected_recall_ : float
         Cross-validated recall of the rare classes by linear discriminant analysis.
 
-    mean_, scale_, minimum_, maximum_ : ndarray of shape (n_features,)
-        What standardises the rows, and the range that new rows stay in.
-
     integer_columns_ : ndarray of shape (n_features,), bool
         Columns that hold whole numbers only, as those of new rows do.
+
+    ranked_columns_ : ndarray of shape (n_features,), bool
+        Columns with heavy tails or with one value in many rows. The network sees their
+        normal scores; it sees all other columns centred and divided by the deviation.
 
     loss_curve_ : ndarray of shape (n_steps,)
         Training loss of every step.
@@ -402,16 +404,12 @@ class LatentDiffusionOversampler(BaseOverSampler):
         self.classes_, codes, self.class_counts_ = np.unique(
             y, return_inverse=True, return_counts=True
         )
-        self._row_dtype = X.dtype
-        self.minimum_, self.maximum_ = X.min(axis=0), X.max(axis=0)
-        self.mean_ = X.mean(axis=0, dtype=np.float64)
-        deviation = X.std(axis=0, dtype=np.float64)
-        constant = (self.minimum_ == self.maximum_) | (deviation == 0)
-        self.scale_ = np.where(constant, 1.0, deviation)
-        self.integer_columns_ = np.all(X == np.rint(X), axis=0)
+        self._columns = Columns(X)
+        self.integer_columns_ = self._columns.integer
+        self.ranked_columns_ = self._columns.ranked
 
         order = np.argsort(codes, kind="stable")
-        rows = ((X[order] - self.mean_) / self.scale_).astype(np.float32)
+        rows = self._columns.transform(X[order])
         self.expected_recall_ = cross_validated_recall(
             rows, codes[order], self.class_counts_, np.random.RandomState(batch_seed)
         )
@@ -468,8 +466,8 @@ class LatentDiffusionOversampler(BaseOverSampler):
         schedule = self._schedule.to(device)
         network = _copy_on(self.denoiser_, device)
         low, high = (
-            to_tensor((bound - self.mean_) / self.scale_).to(device)
-            for bound in (self.minimum_, self.maximum_)
+            to_tensor(bound).to(device)
+            for bound in (self._columns.low, self._columns.high)
         )
         mixed = guided(
             denoised_by(network, schedule, self._prediction_type),
@@ -480,7 +478,7 @@ class LatentDiffusionOversampler(BaseOverSampler):
         def denoise(xt, t, labels):
             return mixed(xt, t, labels).clamp(low, high)
 
-        rows = np.empty((len(codes), len(self.mean_)), dtype=self._row_dtype)
+        rows = np.empty((len(codes), self.n_features_in_), dtype=self._columns.dtype)
         for start in range(0, len(codes), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             labels = to_tensor(codes[chunk], torch.int64).to(device)
@@ -494,15 +492,10 @@ class LatentDiffusionOversampler(BaseOverSampler):
                 eta=self.eta,
                 generator=generator,
             )
-            rows[chunk] = self._unstandardise(to_numpy(x0))
+            rows[chunk] = self._columns.inverse_transform(to_numpy(x0))
         return rows
 
     def _resolve_guidance(self):
         if self.guidance_scale == "auto":
             return guidance_from_recall(self.expected_recall_)
         return float(self.guidance_scale)
-
-    def _unstandardise(self, x0):
-        rows = x0 * self.scale_ + self.mean_
-        rows[:, self.integer_columns_] = np.rint(rows[:, self.integer_columns_])
-        return np.clip(rows, self.minimum_, self.maximum_)

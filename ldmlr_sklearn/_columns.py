@@ -1,0 +1,149 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Columns of any kind, to the scale of a standard normal distribution and back."""
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+# A column is ranked where its deviation exceeds this many interquartile ranges: its
+# middle half would be squeezed into a quarter of the width that a normal column has
+# (deviation / range = 0.74). Features of networks stay below 2.
+MAX_TAIL = 3.0
+# A value that this share of the rows has is an atom: it must be met exactly. Features
+# of networks after average pooling have fewer zeros.
+MIN_ATOM = 0.1
+# Levels are told from values that happen to be equal by how few stand alone.
+MAX_ALONE = 0.05
+# Values kept of a column, and rows from which its kind is told.
+MAX_VALUES = 1000
+MAX_ROWS = 10_000
+# Whole numbers that float64 holds exactly; and sizes whose squares it holds.
+MAX_EXACT = 2**53
+SMALL, LARGE = 1e-100, 1e100
+
+
+class Columns:
+    """What maps rows to standardised columns and generated rows back.
+
+    An ordinary column is centred on its mean and divided by its deviation. A ranked
+    one, with heavy tails or an atom, gets normal scores instead: a value that the
+    shares a … b of the rows have goes to Φ⁻¹((a + b) / 2), standardised in turn, and
+    the whole of Φ⁻¹(a) … Φ⁻¹(b) goes back to it, so that an atom is met exactly; where
+    no value is repeated, the way back interpolates.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Finite rows of any numeric dtype, which rows that come back have.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (n_features,), float32
+        The standardised range of the rows.
+    integer : ndarray of shape (n_features,), bool
+        Columns of whole numbers; they come back as such.
+    ranked : ndarray of shape (n_features,), bool
+        Columns with normal scores.
+    dtype : dtype
+        That of the rows.
+    """
+
+    def __init__(self, X):
+        self.dtype = X.dtype
+        self._minimum, self._maximum = X.min(axis=0), X.max(axis=0)
+        self.integer = np.all(X == np.rint(X), axis=0)
+        bounds = np.stack([self._minimum, self._maximum])
+        self._from_minimum = X.dtype.kind in "iu" and bool(
+            np.abs(bounds.astype(np.float64)).max(initial=0) > MAX_EXACT
+        )
+        size = np.abs(self._as_float(bounds)).max(axis=0)
+        # A power of two leaves every digit as it is.
+        power = np.ldexp(1.0, np.frexp(size)[1] - 1)
+        ordinary = (size == 0) | ((size > SMALL) & (size < LARGE))
+        self._unit = np.where(ordinary, 1.0, power)
+        self._low, self._high = self._as_float(bounds) / self._unit
+
+        rows = self._as_float(X) / self._unit
+        self._mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        constant = (self._low == self._high) | (deviation == 0)
+        self._scale = np.where(constant, 1.0, deviation)
+        self._levels, self._scores = {}, {}
+        judged = rows[:: -(-len(rows) // MAX_ROWS)]
+        for j in np.flatnonzero(~constant):
+            ranked, discrete = _kind(judged[:, j], deviation[j], self.integer[j])
+            if ranked:
+                self._scores[j] = _shares_of_values(rows[:, j])
+                scores = _to_scores(rows[:, j], *self._scores[j])
+                self._mean[j], self._scale[j] = scores.mean(), scores.std()
+            elif discrete:
+                self._levels[j] = np.unique(rows[:, j])
+        self.ranked = np.isin(np.arange(X.shape[1]), list(self._scores))
+        self.low, self.high = self.transform(bounds)
+
+    def transform(self, X):
+        """Map rows to standardised ones (n_samples, n_features), float32."""
+        rows = self._as_float(X) / self._unit
+        for j, (values, shares) in self._scores.items():
+            rows[:, j] = _to_scores(rows[:, j], values, shares)
+        return ((rows - self._mean) / self._scale).astype(np.float32)
+
+    def inverse_transform(self, Z):
+        """Map standardised rows back, into the range and dtype of the fitted ones."""
+        rows = Z * self._scale + self._mean
+        for j, (values, shares) in self._scores.items():
+            rows[:, j] = np.interp(ndtr(rows[:, j]), shares, values)
+        for j, levels in self._levels.items():
+            middles = levels[:-1] + np.diff(levels) / 2
+            rows[:, j] = levels[np.searchsorted(middles, rows[:, j])]
+        rows = np.clip(rows, self._low, self._high) * self._unit
+        rows[:, self.integer] = np.rint(rows[:, self.integer])
+        if not self._from_minimum:
+            return np.clip(rows, self._minimum, self._maximum).astype(self.dtype)
+        origin = self._minimum.astype(np.uint64)
+        span = self._maximum.astype(np.uint64) - origin
+        steps = np.minimum(rows, np.nextafter(2.0**64, 0)).astype(np.uint64)
+        steps = np.where(rows < self._high, np.minimum(steps, span), span)
+        return (origin + steps).astype(self.dtype)
+
+    def _as_float(self, X):
+        if not self._from_minimum:
+            return X.astype(np.float64)
+        # Unsigned numbers wrap around, so that every difference is exact.
+        return (X.astype(np.uint64) - self._minimum.astype(np.uint64)).astype(float)
+
+
+def _kind(column, deviation, is_integer):
+    """Tell whether a column must be ranked, and whether it has levels only."""
+    values, codes, counts = np.unique(column, return_inverse=True, return_counts=True)
+    top = counts.argmax()
+    has_atom = counts[top] >= max(2, MIN_ATOM * len(column))
+    rest = column[codes != top] if has_atom else column
+    if len(rest) == 0:  # constant but for rows that are not judged
+        return True, False
+    middle = np.subtract(*np.percentile(rest, [75, 25]))
+    tails = deviation > MAX_TAIL * (max(middle, 1.0) if is_integer else middle)
+    alone = np.delete(counts, top) if has_atom else counts
+    discrete = (alone == 1).sum() <= MAX_ALONE * len(rest) and len(values) <= MAX_VALUES
+    return bool(tails or (has_atom and not (discrete or is_integer))), bool(discrete)
+
+
+def _shares_of_values(column):
+    """Return values and the share of rows below them, twice for repeated ones."""
+    values, counts = np.unique(column, return_counts=True)
+    upper = np.cumsum(counts)
+    if len(values) > MAX_VALUES:
+        wanted = np.linspace(0.5, len(column) - 0.5, MAX_VALUES)
+        kept = np.unique(np.searchsorted(upper, wanted))
+        values, counts, upper = values[kept], counts[kept], upper[kept]
+    once = counts == 1
+    shares = np.stack([upper - counts + 0.5 * once, upper - 0.5 * once], axis=1)
+    first_and_last = np.stack([np.full(len(once), True), ~once], axis=1)
+    shares = shares[first_and_last] / len(column)
+    return np.repeat(values, np.where(once, 1, 2)), shares
+
+
+def _to_scores(column, values, shares):
+    # Where a value is repeated, one gives the upper and one the lower end.
+    upper = np.interp(column, values, shares)
+    lower = -np.interp(-column, -values[::-1], -shares[::-1])
+    return ndtri((lower + upper) / 2)
