@@ -74,11 +74,11 @@ def _nearest_class(X, codes, X_new):
 
 
 def guidance_from_recall(recall):
-    """Return the guidance scale for an expected recall r: 0.4 + 1.25 (1 − r), ≤ 1.
+    """Return the guidance scale for an expected recall r: 0.35 + 0.75 (1 − r), ≤ 1.
 
     Rows of rare classes that are recognised nearly always although they were held out
     tell of an encoder that was trained on them. They lie closer together than unseen
     rows of their class will, so their spread must come from the other classes: low
     guidance. Where held-out rows are often mistaken, the rows show the true spread.
     """
-    return float(np.clip(0.4 + 1.25 * (1 - recall), 0.4, 1.0))
+    return float(np.clip(0.35 + 0.75 * (1 - recall), 0.35, 1.0))

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from ldmlr_sklearn._class_posterior import ClassPosterior, choose
 from ldmlr_sklearn._columns import Columns
 from ldmlr_sklearn._fitting import fit_context, spawn_seeds, unchanged_on_failure
 from ldmlr_sklearn._guidance import cross_validated_recall, guidance_from_recall
@@ -219,6 +220,7 @@ class LatentDiffusionOversampler(BaseOverSampler):
             Interval(Real, 0, None, closed="left"),
             StrOptions({"auto"}),
         ],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_inference_steps": [Interval(Integral, 1, None, closed="left")],
         "eta": [Interval(Real, 0, 1, closed="both")],
         "n_train_timesteps": [Interval(Integral, 2, None, closed="left")],
@@ -241,6 +243,7 @@ class LatentDiffusionOversampler(BaseOverSampler):
         *,
         sampling_strategy="auto",
         guidance_scale="auto",
+        n_candidates=2,
         n_inference_steps=10,
         eta=0.0,
         n_train_timesteps=1000,
@@ -260,6 +263,7 @@ class LatentDiffusionOversampler(BaseOverSampler):
     ):
         super().__init__(sampling_strategy=sampling_strategy)
         self.guidance_scale = guidance_scale
+        self.n_candidates = n_candidates
         self.n_inference_steps = n_inference_steps
         self.eta = eta
         self.n_train_timesteps = n_train_timesteps
@@ -410,9 +414,11 @@ class LatentDiffusionOversampler(BaseOverSampler):
 
         order = np.argsort(codes, kind="stable")
         rows = self._columns.transform(X[order])
+        deal = np.random.RandomState(batch_seed)
         self.expected_recall_ = cross_validated_recall(
-            rows, codes[order], self.class_counts_, np.random.RandomState(batch_seed)
+            rows, codes[order], self.class_counts_, deal
         )
+        self._posterior = ClassPosterior(rows, codes[order], deal)
         x0 = to_tensor(rows).to(device)
         batch_size = min(self.batch_size, len(X))
         n_steps = self.max_steps
@@ -463,6 +469,7 @@ class LatentDiffusionOversampler(BaseOverSampler):
         """Draw rows for class indices (n_rows,) from the fitted denoiser."""
         device = resolve_device(self.device)
         generator = generator_from(seed, device)
+        choice = np.random.RandomState(seed)
         schedule = self._schedule.to(device)
         network = _copy_on(self.denoiser_, device)
         low, high = (
@@ -479,20 +486,29 @@ class LatentDiffusionOversampler(BaseOverSampler):
             return mixed(xt, t, labels).clamp(low, high)
 
         rows = np.empty((len(codes), self.n_features_in_), dtype=self._columns.dtype)
-        for start in range(0, len(codes), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            labels = to_tensor(codes[chunk], torch.int64).to(device)
+        order = np.argsort(codes, kind="stable")  # candidates of a class lie together
+        size = max(1, CHUNK_ROWS // self.n_candidates)
+        for start in range(0, len(codes), size):
+            chunk = order[start : start + size]
+            candidates = np.repeat(codes[chunk], self.n_candidates)
+            labels = to_tensor(candidates, torch.int64).to(device)
             noise = torch.empty(len(labels), rows.shape[1], device=device)
-            x0 = sample_ddim(
-                denoise,
-                schedule,
-                labels,
-                noise.normal_(generator=generator),
-                n_steps=self.n_inference_steps,
-                eta=self.eta,
-                generator=generator,
+            x0 = to_numpy(
+                sample_ddim(
+                    denoise,
+                    schedule,
+                    labels,
+                    noise.normal_(generator=generator),
+                    n_steps=self.n_inference_steps,
+                    eta=self.eta,
+                    generator=generator,
+                )
             )
-            rows[chunk] = self._columns.inverse_transform(to_numpy(x0))
+            if self.n_candidates > 1:
+                weights = self._posterior.log_proba(x0, candidates)
+                n_chosen = np.bincount(codes[chunk], minlength=len(self.classes_))
+                x0 = x0[choose(weights, candidates, n_chosen, choice)]
+            rows[chunk] = self._columns.inverse_transform(x0)
         return rows
 
     def _resolve_guidance(self):

@@ -187,29 +187,44 @@ def test_low_guidance_widens_a_rare_class():
     assert spread[1] > 1.1 * spread[0]
 
 
-def test_auto_guidance_falls_with_the_recall_on_held_out_rows():
-    rng = np.random.default_rng(0)
-    y = np.repeat([0, 1], [200, 30])
-    overlapping = rng.normal(size=(230, 4)) + 0.7 * y[:, None]
-    collapsed = 0.05 * rng.normal(size=(230, 4)) + y[:, None]
-    hard, easy = quick().fit(overlapping, y), quick().fit(collapsed, y)
-    assert hard.expected_recall_ < 0.9 < easy.expected_recall_
-    for sampler in (hard, easy):
-        labels = np.ones(10, int)
-        rows = sampler.sample(labels, random_state=0)
-        scale = min(1.0, 0.4 + 1.25 * (1 - sampler.expected_recall_))
-        sampler.set_params(guidance_scale=scale)
-        np.testing.assert_allclose(rows, sampler.sample(labels, random_state=0))
+def test_more_candidates_make_rows_that_belong_to_their_class():
+    X, y = long_tailed((300, 100, 12))
+    sampler = LatentDiffusionOversampler(hidden_dim=64, random_state=0).fit(X, y)
+    judge = LogisticRegression(class_weight="balanced").fit(X, y)
+    recognised = []
+    for n_candidates in (1, 2, 8):
+        sampler.set_params(n_candidates=n_candidates)
+        rows = sampler.sample(np.full(1000, 2), random_state=0)
+        recognised.append((judge.predict(rows) == 2).mean())
+    assert recognised[0] + 0.05 < recognised[1] < recognised[2] - 0.05
+
+
+def test_candidates_of_mixed_labels_come_back_in_order():
+    X, y = long_tailed((300, 100, 60))
+    sampler = quick(guidance_scale=1.0, max_steps=300).fit(X, y)
+    wanted = np.random.default_rng(0).integers(0, 3, 3000)
+    judge = LogisticRegression(class_weight="balanced").fit(X, y)
+    for n_candidates in (1, 3, 9000):
+        sampler.set_params(n_candidates=n_candidates, n_inference_steps=2)
+        labels = wanted if n_candidates < 9000 else wanted[:2]
+        predicted = judge.predict(sampler.sample(labels, random_state=0))
+        assert (predicted == labels).mean() > 0.8
 
 
 def test_training_does_not_depend_on_sampling_parameters():
     X, y = long_tailed()
     one = quick().fit(X, y)
     other = quick(
-        sampling_strategy={1: 25}, guidance_scale=2.0, n_inference_steps=7, eta=1.0
+        sampling_strategy={1: 25},
+        guidance_scale=2.0,
+        n_candidates=3,
+        n_inference_steps=7,
+        eta=1.0,
     ).fit(X, y)
     np.testing.assert_array_equal(one.loss_curve_, other.loss_curve_)
-    other.set_params(guidance_scale="auto", n_inference_steps=3, eta=0.0)
+    other.set_params(
+        guidance_scale=0.4, n_candidates=2, n_inference_steps=3, eta=0.0
+    )
     np.testing.assert_array_equal(
         one.sample([0, 1, 2], random_state=3), other.sample([0, 1, 2], random_state=3)
     )
@@ -326,6 +341,7 @@ def test_bad_parameters_are_named():
     for params in (
         dict(guidance_scale=-1),
         dict(guidance_scale="high"),
+        dict(n_candidates=0),
         dict(n_inference_steps=0),
         dict(eta=1.5),
         dict(noise_schedule="quadratic"),

@@ -56,7 +56,7 @@ def test_default_head_is_softmax_regression_on_what_was_resampled(data):
     model = quick().fit(X, y)
     X_resampled, y_resampled = clone(model.oversampler_).fit_resample(X, y)
     head = make_pipeline(
-        StandardScaler(), LogisticRegression(C=1 / (2e-3 * 240), max_iter=200)
+        StandardScaler(), LogisticRegression(C=1 / (5e-3 * 240), max_iter=200)
     ).fit(X_resampled, y_resampled)
     np.testing.assert_allclose(model.predict_proba(X), head.predict_proba(X), atol=1e-5)
     np.testing.assert_allclose(model.effective_prior_, [1 / 3] * 3)
@@ -101,7 +101,7 @@ def test_correction_starts_from_the_prior_that_was_seen(data):
     X_resampled, y_resampled = sampler.fit_resample(X, y)
     head = make_pipeline(
         StandardScaler(),
-        LogisticRegression(C=1 / (2e-3 * weights.sum()), max_iter=200),
+        LogisticRegression(C=1 / (5e-3 * weights.sum()), max_iter=200),
     ).fit(X_resampled, y_resampled, logisticregression__sample_weight=weights)
     logits = head.decision_function(X) - np.log(seen / seen.sum())
     np.testing.assert_allclose(

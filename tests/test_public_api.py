@@ -34,7 +34,6 @@ IMPORT_TABLE = {
         "_heads",
         "_latent_diffusion_oversampler",
     },
-    "_heads": {*SCIENCE, "scipy"},
     "_feature_encoder": {
         *SCIENCE,
         "torch",
@@ -54,6 +53,7 @@ IMPORT_TABLE = {
         "scipy",
         "torch",
         "tqdm",
+        "_class_posterior",
         "_columns",
         "_fitting",
         "_guidance",
@@ -62,6 +62,8 @@ IMPORT_TABLE = {
     },
     "_columns": {"numpy", "scipy"},
     "_guidance": {*SCIENCE, "scipy"},
+    "_class_posterior": {*SCIENCE, "scipy", "_heads"},
+    "_heads": {*SCIENCE, "scipy"},
     "sampling_strategies": {"numpy", "metrics"},
     "datasets": SCIENCE,
     "metrics": {

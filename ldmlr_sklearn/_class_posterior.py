@@ -1,0 +1,73 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which class a generated row belongs to, were all classes equally frequent."""
+
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+
+from ldmlr_sklearn._heads import L2_PER_ROW
+
+# Enough for a linear model of a few hundred columns; keeps the cost independent of n.
+MAX_ROWS = 20_000
+
+
+class ClassPosterior:
+    """Softmax regression with the class prior taken out again.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32
+        Standardised rows.
+    codes : ndarray of shape (n_samples,)
+        Their labels 0, …, K − 1, sorted; all of them occur.
+    random_state : RandomState instance
+        Chooses the rows of large classes that are used.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n_classes, n_features)
+    bias : ndarray of shape (n_classes,)
+        Of the logits under equal class priors.
+    """
+
+    def __init__(self, X, codes, random_state):
+        counts = np.bincount(codes)
+        limit = max(2, MAX_ROWS // len(counts))
+        starts = np.cumsum(counts) - counts
+        used = np.concatenate(
+            [
+                start + random_state.permutation(count)[:limit]
+                for start, count in zip(starts, counts, strict=True)
+            ]
+        )
+        counts = np.minimum(counts, limit)
+        C = 1 / (L2_PER_ROW * len(used))
+        model = LogisticRegression(C=C, max_iter=200, tol=1e-3)
+        model.fit(X[used], codes[used])
+        weight, bias = model.coef_, model.intercept_
+        if len(counts) == 2:  # scikit-learn keeps the difference of the logits
+            weight, bias = np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
+        self.weight = weight
+        self.bias = bias - np.log(counts / counts.sum())
+
+    def log_proba(self, X, codes):
+        """Return log q(y | x) of rows (n, d) and their own labels (n,): (n,)."""
+        logits = X @ self.weight.T.astype(X.dtype) + self.bias.astype(X.dtype)
+        return log_softmax(logits, axis=1)[np.arange(len(X)), codes]
+
+
+def choose(log_weights, codes, n_chosen, random_state):
+    """Choose rows of every class without replacement, the likelier the heavier.
+
+    Weights are exp(`log_weights`) (n,), divided by their sum over the class: by the
+    Gumbel-max trick the rows drawn one after the other in proportion to their weights
+    are those of the largest log weight plus Gumbel noise. `codes` (n,) are the classes
+    of the rows, `n_chosen` (K,) how many of each are chosen. Returns row numbers,
+    sorted by class.
+    """
+    key = log_weights + random_state.gumbel(size=len(codes))
+    order = np.lexsort((-key, codes))
+    counts = np.bincount(codes, minlength=len(n_chosen))
+    rank = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return order[rank < np.repeat(n_chosen, counts)]

@@ -1,0 +1,55 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from ldmlr_sklearn._class_posterior import ClassPosterior, choose
+
+
+def gaussians(counts, means, seed=0):
+    rng = np.random.RandomState(seed)
+    codes = np.repeat(np.arange(len(counts)), counts)
+    rows = rng.normal(size=(len(codes), 2)) + np.asarray(means, dtype=float)[codes]
+    return rows.astype(np.float32), codes
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_equals_bayes_rule_for_equally_frequent_classes(n_classes):
+    counts = (20_000, 4_000, 1_000)[:n_classes]
+    means = [(0, 0), (1.5, 0), (0, 1.5)][:n_classes]
+    X, codes = gaussians(counts, means)
+    posterior = ClassPosterior(X, codes, np.random.RandomState(0))
+    density = np.column_stack([multivariate_normal(m).pdf(X[:2000]) for m in means])
+    exact = density / density.sum(axis=1, keepdims=True)
+    for code in range(n_classes):
+        got = np.exp(posterior.log_proba(X[:2000], np.full(2000, code)))
+        # The penalty shrinks the slopes of the rarest class a little.
+        np.testing.assert_allclose(got, exact[:, code], atol=0.12)
+
+
+def test_probabilities_sum_to_one():
+    X, codes = gaussians((60, 10, 1), [(0, 0), (2, 0), (0, 2)])
+    posterior = ClassPosterior(X, codes, np.random.RandomState(0))
+    total = sum(np.exp(posterior.log_proba(X, np.full(71, c))) for c in range(3))
+    np.testing.assert_allclose(total, 1, rtol=1e-5)
+    # The one row of the last class is its own although the first has sixty.
+    own = [posterior.log_proba(X[-1:], np.array([c]))[0] for c in range(3)]
+    assert np.argmax(own) == 2
+
+
+def test_choice_is_exact_in_number_and_without_replacement():
+    rng = np.random.RandomState(0)
+    codes = rng.randint(0, 3, 300)
+    chosen = choose(rng.normal(size=300), codes, np.array([5, 0, 60]), rng)
+    assert len(np.unique(chosen)) == len(chosen) == 65
+    assert codes[chosen].tolist() == [0] * 5 + [2] * 60
+
+
+def test_choice_of_one_is_proportional_to_the_weights():
+    rng = np.random.RandomState(0)
+    weights = np.array([0.6, 0.3, 0.1])
+    codes, one = np.zeros(3, dtype=int), np.array([1])
+    drawn = [choose(np.log(weights), codes, one, rng)[0] for _ in range(4000)]
+    share = np.bincount(drawn, minlength=3) / 4000
+    np.testing.assert_allclose(share, weights, atol=0.03)
