@@ -84,8 +84,13 @@ class LatentDiffusionOversampler(BaseOverSampler):
         Weight w of the label in D_∅ + w (D_y − D_∅). 1 imitates the rows of the
         class; below 1 the class borrows spread from all others, which is what rows of
         a rare class lack; above 1 exaggerates the class. "auto" is
-        0.4 + 1.25 (1 − `expected_recall_`), at most 1: low where the rare classes are
-        recognised as well as only rows that the encoder was trained on are.
+        0.35 + 0.75 (1 − `expected_recall_`), at most 1: low where the rare classes
+        are recognised as well as only rows that the encoder was trained on are.
+
+    n_candidates : int, default=2
+        Rows drawn for every one that is kept. Those kept are chosen with weights
+        q(y | x), by a prior-corrected softmax regression on the training rows, so
+        that rows which low guidance leads into another class are rarer. 1 keeps all.
 
     n_inference_steps : int, default=10
         Number of DDIM steps.
@@ -184,7 +189,8 @@ class LatentDiffusionOversampler(BaseOverSampler):
     -----
     Training minimises E ‖v − v_θ(x_t, t, y)‖² with x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε and
     v = √ᾱ_t ε − √(1 − ᾱ_t) x_0. All of `sampling_strategy`, `guidance_scale`,
-    `n_inference_steps` and `eta` act on sampling only; `fit` does not depend on them.
+    `n_candidates`, `n_inference_steps` and `eta` act on sampling only; `fit` does not
+    depend on them.
 
     Every estimate of x_0 is clipped to the range of the training rows, column by
     column, so that generated rows are finite and keep signs and bounds.

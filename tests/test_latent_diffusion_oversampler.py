@@ -196,7 +196,7 @@ def test_more_candidates_make_rows_that_belong_to_their_class():
         sampler.set_params(n_candidates=n_candidates)
         rows = sampler.sample(np.full(1000, 2), random_state=0)
         recognised.append((judge.predict(rows) == 2).mean())
-    assert recognised[0] + 0.05 < recognised[1] < recognised[2] - 0.05
+    assert recognised[0] < recognised[1] < recognised[2] > recognised[0] + 0.08
 
 
 def test_candidates_of_mixed_labels_come_back_in_order():
@@ -223,7 +223,7 @@ def test_training_does_not_depend_on_sampling_parameters():
     ).fit(X, y)
     np.testing.assert_array_equal(one.loss_curve_, other.loss_curve_)
     other.set_params(
-        guidance_scale=0.4, n_candidates=2, n_inference_steps=3, eta=0.0
+        guidance_scale="auto", n_candidates=2, n_inference_steps=3, eta=0.0
     )
     np.testing.assert_array_equal(
         one.sample([0, 1, 2], random_state=3), other.sample([0, 1, 2], random_state=3)
