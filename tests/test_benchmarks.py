@@ -337,3 +337,48 @@ def test_unknown_names_are_refused(accuracy, capsys):
         assert "['nonsense']. There are: " in capsys.readouterr().err
     with pytest.raises(SystemExit):
         accuracy.main(["--seeds", "0"])
+
+
+def test_every_variant_of_the_ablation_runs(script, monkeypatch):
+    ablation = script("ablation")
+    monkeypatch.setattr(ablation.torch, "set_num_threads", lambda n: None)
+    X, y = rows((40, 12, 3), n_features=6)
+    head = np.eye(3, 6), np.zeros(3)
+    monkeypatch.setattr(ablation, "problem", lambda *args: (X, y, X[::2], y[::2], head))
+    rng_state = ablation.torch.get_rng_state()
+    for name, settings in ablation.TRAININGS.items():
+        quick = {**settings.get("params", {}), "max_steps": 5, "hidden_dim": 8}
+        monkeypatch.setitem(ablation.TRAININGS, name, {**settings, "params": quick})
+        scores = ablation.evaluate("digits", 0, None, name)
+        assert name in scores
+        assert all(0 <= value <= 100 for value in scores.values())
+        if name == "defaults":
+            assert set(ablation.SAMPLINGS) < set(scores)
+    ablation.torch.set_rng_state(rng_state)
+
+
+def test_losses_of_the_ablation_agree_with_the_plain_one_where_they_must(script):
+    ablation, torch = script("ablation"), script("torch")
+    schedule = ablation.module.NoiseSchedule.from_name("cosine", 100)
+    generator = torch.Generator().manual_seed(0)
+    x0, noise = torch.randn(2, 6, 4, generator=generator)
+    labels = torch.arange(6)
+
+    def network(xt, t, labels):
+        return xt.sin()
+
+    def losses(t):
+        arguments = network, schedule, x0, labels, t, noise, "v_prediction"
+        plain = ablation._training.denoising_loss(*arguments)
+        return (
+            plain,
+            [loss(*arguments) for loss in (ablation.min_snr, ablation.class_balancing)],
+            ablation.tail_to_head(*arguments),
+        )
+
+    # One time for all rows: equal weights; predictions that ignore the label: no gap.
+    plain, others, _ = losses(torch.full((6,), 50))
+    torch.testing.assert_close(torch.stack(others), plain.expand(2))
+    # With hardly any noise the nearest clean row is the row itself.
+    plain, _, calibrated = losses(torch.zeros(6, dtype=torch.int64))
+    torch.testing.assert_close(calibrated, plain, rtol=1e-4, atol=1e-4)

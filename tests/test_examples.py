@@ -3,8 +3,10 @@
 """The scripts that users run first, on tiny data."""
 
 import importlib
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +218,14 @@ def test_cifar_script_goes_the_whole_way(quick, tmp_path, capsys):
     assert "31 training rows, 3 classes of 20 to 3 rows" in printed
     assert "LDMLRClassifier from images to predictions" in printed
     assert (tmp_path / "cifar_lt_features.png").exists()
+
+
+def test_figure_of_guidance(script, monkeypatch, capsys):
+    plot = script("plot_guidance")
+    sampler = partial(plot.LatentDiffusionOversampler, max_steps=100, hidden_dim=32)
+    monkeypatch.setattr(plot, "LatentDiffusionOversampler", sampler)
+    plot.main("figure.png")
+    assert Path("figure.png").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert re.search(r"training rows +12 rows, 100 % recognised", printed)
+    assert len(re.findall("% recognised", printed)) == 5
