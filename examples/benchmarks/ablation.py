@@ -217,7 +217,7 @@ def evaluate(kind, seed, path, training):
     y_full = np.concatenate([y, missing])
 
     def accuracy(model, X, y, log_prior=0):
-        log_p = np.log(model.fit(X, y).predict_proba(X_aside) + 1e-300) - log_prior
+        log_p = np.log(model.fit(X, y).predict_proba(X_aside) + 1e-30) - log_prior
         return 100 * balanced_accuracy_score(y_aside, log_p.argmax(axis=1))
 
     def score(new):
