@@ -26,8 +26,8 @@ class ClassPosterior:
 
     Attributes
     ----------
-    weight : ndarray of shape (n_classes, n_features)
-    bias : ndarray of shape (n_classes,)
+    weight : ndarray of shape (n_classes, n_features), float32
+    bias : ndarray of shape (n_classes,), float32
         Of the logits under equal class priors.
     """
 
@@ -48,23 +48,40 @@ class ClassPosterior:
         weight, bias = model.coef_, model.intercept_
         if len(counts) == 2:  # scikit-learn keeps the difference of the logits
             weight, bias = np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
-        self.weight = weight
-        self.bias = bias - np.log(counts / counts.sum())
+        self.weight = weight.astype(X.dtype)
+        self.bias = (bias - np.log(counts / counts.sum())).astype(X.dtype)
 
     def log_proba(self, X, codes):
         """Return log q(y | x) of rows (n, d) and their own labels (n,): (n,)."""
-        logits = X @ self.weight.T.astype(X.dtype) + self.bias.astype(X.dtype)
+        logits = X @ self.weight.T + self.bias
         return log_softmax(logits, axis=1)[np.arange(len(X)), codes]
 
 
 def choose(log_weights, codes, n_chosen, random_state):
     """Choose rows of every class without replacement, the likelier the heavier.
 
-    Weights are exp(`log_weights`) (n,), divided by their sum over the class: by the
-    Gumbel-max trick the rows drawn one after the other in proportion to their weights
-    are those of the largest log weight plus Gumbel noise. `codes` (n,) are the classes
-    of the rows, `n_chosen` (K,) how many of each are chosen. Returns row numbers,
-    sorted by class.
+    Rows drawn one after the other in proportion to their weights are those of the
+    largest log weight plus Gumbel noise [1]_.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_rows,)
+        Logarithms of the weights, up to a constant per class.
+    codes : ndarray of shape (n_rows,)
+        Classes 0, …, K − 1 of the rows.
+    n_chosen : ndarray of shape (n_classes,)
+        How many rows of each class to choose, at most those there are.
+    random_state : RandomState instance
+
+    Returns
+    -------
+    ndarray of shape (n_chosen.sum(),)
+        Row numbers, sorted by class.
+
+    References
+    ----------
+    .. [1] Kool, van Hoof, Welling. Stochastic beams and where to find them: the
+       Gumbel-top-k trick. ICML 2019.
     """
     key = log_weights + random_state.gumbel(size=len(codes))
     order = np.lexsort((-key, codes))

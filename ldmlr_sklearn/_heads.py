@@ -70,7 +70,8 @@ class AnchoredHead(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(y, return_inverse=True)
         scaler = StandardScaler().fit(X)
         Z = scaler.transform(X)
-        start = X @ self.weight.T.astype(X.dtype) + self.bias.astype(X.dtype)
+        # In the dtype of Z: X may hold whole numbers, which a weight must not become.
+        start = X @ self.weight.T.astype(Z.dtype) + self.bias.astype(Z.dtype)
         share = np.ones(len(X)) if sample_weight is None else sample_weight
         share = (share / share.sum())[:, None]  # (n, 1)
         target = np.eye(len(self.classes_), dtype=bool)[codes]  # (n, K)

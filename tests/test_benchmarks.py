@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The benchmark of all methods: what it computes, on tiny data."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -14,16 +13,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_sample_weight
 
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
-
-BENCHMARKS = Path(__file__).parents[1] / "examples" / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch, tmp_path):
-    """Import a script by name; what it writes goes to a temporary folder."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    monkeypatch.chdir(tmp_path)
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The scripts that users run first, on tiny data."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -19,14 +18,6 @@ from sklearn.base import clone
 from ldmlr_sklearn._backbones import cifar_resnet32
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
-@pytest.fixture
-def script(monkeypatch, tmp_path):
-    """Import a script by name; what it writes goes to a temporary folder."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    monkeypatch.chdir(tmp_path)
-    return importlib.import_module
 
 
 @pytest.fixture

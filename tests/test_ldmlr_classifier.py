@@ -211,6 +211,18 @@ def test_encoder_lends_its_head_where_the_classes_agree(data):
     assert not isinstance(other.classifier_, AnchoredHead)
 
 
+def test_init_head_on_whole_numbers_is_the_one_on_floats(data):
+    X, y = data
+    X = np.rint(10 * X).astype(int)
+    rng = np.random.default_rng(0)
+    head = 0.05 * rng.normal(size=(3, 4)), np.zeros(3)
+    proba = [
+        quick(init_head=head).fit(rows, y).predict_proba(rows)
+        for rows in (X, X.astype(float))
+    ]
+    np.testing.assert_allclose(*proba, atol=1e-6)
+
+
 def test_binary_anchored_head(data):
     X, y = data
     binary = y != "c"

@@ -15,16 +15,14 @@ regression on the rows set aside; writes ablation.json and ablation.rst beside i
 
 import argparse
 import contextlib
-import datetime
 import json
-import platform
 import warnings
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import sklearn
 import torch
+from accuracy import linear_head, machine
 from accuracy_tables import as_rst, as_text
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from joblib import Parallel, delayed
@@ -32,11 +30,9 @@ from scipy.linalg import cholesky, solve_triangular
 from sklearn.covariance import OAS
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
@@ -71,13 +67,17 @@ def class_balancing(network, schedule, x0, labels, t, noise, prediction_type):
 
 
 def tail_to_head(network, schedule, x0, labels, t, noise, prediction_type):
-    """Targets of near rows of classes at least as large (T2H, Zhang et al. 2024)."""
+    """Targets of near rows of classes at least as large (T2H, Zhang et al. 2024).
+
+    Both the rows to draw from and the sizes of the classes are those of the batch,
+    where rows whose label is hidden count as one more class.
+    """
     xt = schedule.add_noise(x0, noise, t)
     signal, sigma = schedule.signal[t][:, None], schedule.noise[t][:, None]
     distance = torch.cdist(xt / signal, x0).square()
     near = (-distance / (2 * (sigma / signal) ** 2)).softmax(dim=1)
     drawn = torch.multinomial(near, 1)[:, 0]
-    counts = torch.bincount(labels)[labels]  # of the batch: rarer is rarer there too
+    counts = torch.bincount(labels)[labels]
     accepted = (counts[drawn] >= counts)[:, None]
     clean = torch.where(accepted, x0[drawn], x0)
     implied = (xt - signal * clean) / sigma
@@ -201,11 +201,6 @@ def problem(kind, seed, path):
     return X, y, X_aside, y_aside, head
 
 
-def linear(n_rows):
-    regression = LogisticRegression(C=1 / (2e-3 * n_rows), max_iter=200)
-    return make_pipeline(StandardScaler(), regression)
-
-
 def evaluate(kind, seed, path, training):
     """Return name -> balanced accuracy in % for one problem and one training."""
     torch.set_num_threads(1)
@@ -221,7 +216,9 @@ def evaluate(kind, seed, path, training):
         return 100 * balanced_accuracy_score(y_aside, log_p.argmax(axis=1))
 
     def score(new):
-        return accuracy(linear(len(y_full)), np.concatenate([X, new]), y_full)
+        return accuracy(
+            linear_head(len(y_full), seed), np.concatenate([X, new]), y_full
+        )
 
     settings = TRAININGS[training]
     sampler = settings.get("sampler", LatentDiffusionOversampler)
@@ -239,13 +236,13 @@ def evaluate(kind, seed, path, training):
         return scores
 
     log_prior = np.log(counts / counts.sum())
-    scores["no resampling"] = accuracy(linear(len(y)), X, y)
-    scores["label shift"] = accuracy(linear(len(y)), X, y, log_prior)
+    scores["no resampling"] = accuracy(linear_head(len(y), seed), X, y)
+    scores["label shift"] = accuracy(linear_head(len(y), seed), X, y, log_prior)
     k = max(1, min(5, counts.min() - 1))
     for rival in RandomOverSampler(), SMOTE(k_neighbors=k):
         X_rival, y_rival = rival.set_params(random_state=seed).fit_resample(X, y)
         name = type(rival).__name__
-        scores[name] = accuracy(linear(len(y_full)), X_rival, y_rival)
+        scores[name] = accuracy(linear_head(len(y_full), seed), X_rival, y_rival)
     X_full = np.concatenate([X, new])
     scores["head of LDMLRClassifier"] = accuracy(
         softmax_head(len(y_full)), X_full, y_full
@@ -297,9 +294,7 @@ def main():
     title = "Balanced accuracy in % on rows set aside"
     print(as_text(title, rows))
     record = {
-        "date": datetime.date.today().isoformat(),
-        "machine": platform.machine(),
-        "versions": {m.__name__: m.__version__ for m in (torch, sklearn, np)},
+        "machine": machine(),
         "balanced_accuracy": scores,
     }
     path = Path(__file__).with_suffix(".json")
