@@ -82,6 +82,7 @@ IMPORT_TABLE = {
     "metrics._fidelity": {*SCIENCE, "metrics._rows"},
     "metrics._novelty": {*SCIENCE, "metrics._rows"},
     "metrics._rows": SCIENCE,
+    "_persistence": {"numpy", "safetensors", "torch"},
     "_fitting": {"sklearn", "sklearn_compat"},
     "_torch_utils": {"numpy", "torch"},
     # The core: torch alone, and nothing of the estimators.
