@@ -78,7 +78,7 @@ def write(path, kind, arrays, values):
         "format_version": FORMAT_VERSION,
         "library_version": library_version(),
         "content": content,
-        "checksum": _checksum(content, numbers),
+        "checksum": checksum(content, numbers),
     }
     data = save(numbers, metadata={FORMAT: json.dumps(header)})
     _replace(Path(path), data)
@@ -119,7 +119,7 @@ def read(path, kind):
             header = json.loads(header)
             _check_version(path, header)
             numbers = {name: np.array(file.get_tensor(name)) for name in file.keys()}
-        intact = header["checksum"] == _checksum(header["content"], numbers)
+        intact = header["checksum"] == checksum(header["content"], numbers)
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as e:
         raise ValueError(
             f"{os.fspath(path)!r} cannot be read: it is no safetensors file, or it is "
@@ -164,11 +164,12 @@ def _replace(path, data):
         unfinished.unlink(missing_ok=True)
 
 
-def _checksum(content, numbers):
-    digest = hashlib.sha256(content.encode())
-    for name, array in sorted(numbers.items()):
+def checksum(text, arrays):
+    """Return the SHA-256 sum of a text and of the names and content of arrays."""
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
