@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
-from ldmlr_sklearn import _diffusion_training as training
-from ldmlr_sklearn import _latent_diffusion_oversampler as module
+from ldmlr_sklearn import _cached_training as module
+from ldmlr_sklearn._diffusion_training import train_diffusion
 
 QUICK = dict(max_steps=10, n_inference_steps=2, hidden_dim=16, random_state=0)
 SAMPLING = dict(
@@ -44,7 +44,7 @@ def trainings(monkeypatch):
 
     def counted(*args, **kwargs):
         done.append(kwargs)
-        return training.train_diffusion(*args, **kwargs)
+        return train_diffusion(*args, **kwargs)
 
     monkeypatch.setattr(module, "train_diffusion", counted)
     return done
@@ -131,12 +131,9 @@ def test_whatever_changes_training_is_in_the_key(quick, trainings, monkeypatch):
         for _ in range(2):
             sampler.fit(rows, labels, sample_weight=weights)
             assert len(trainings) == number
-    for version in ("9.9.9", "9.9.10"):
-        monkeypatch.setattr(
-            training, "library_version", lambda version=version: version
-        )
-        quick().fit(X, y)
-    assert len(trainings) == len(fits) + 2
+    monkeypatch.setattr(module, "library_version", lambda: "9.9.9")
+    quick().fit(X, y)
+    assert len(trainings) == len(fits) + 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"half", pickle.dumps(print), None])
