@@ -50,7 +50,8 @@ SAVED_ARRAYS = (
 
 
 def _dense(X):
-    return X.toarray() if sparse.issparse(X) else X
+    # Row by row in memory: sums over columns of another layout end in other digits.
+    return np.ascontiguousarray(X.toarray() if sparse.issparse(X) else X)
 
 
 class LatentDiffusionOversampler(CallbackSupportMixin, BaseOverSampler):

@@ -166,6 +166,26 @@ def test_a_full_disk_costs_the_entry_alone(quick, tmp_path, monkeypatch):
     assert not entries(tmp_path)
 
 
+def test_layout_in_memory_changes_nothing(quick, trainings):
+    X, y = data((300, 20, 6))
+    rows = quick(memory=None).fit_resample(X, y)[0]
+    turned = quick(memory=None).fit_resample(np.asfortranarray(X), y)[0]
+    np.testing.assert_array_equal(turned, rows)
+    quick().fit(X, y)
+    quick().fit(np.asfortranarray(X), y)
+    assert len(trainings) == 3
+
+
+def test_rows_of_extended_precision_are_not_cached(quick, tmp_path):
+    if np.dtype(np.longdouble).itemsize == 8:
+        pytest.skip("here extended precision is double precision")
+    X, y = data()
+    with pytest.warns(UserWarning, match=r"could not be cached: .* dtype float"):
+        sampler = quick().fit(X.astype(np.longdouble), y)
+    assert sampler.sample([0]).dtype == np.longdouble
+    assert not entries(tmp_path)
+
+
 def test_interrupted_training_leaves_no_entry(quick, tmp_path, monkeypatch):
     X, y = data()
 
