@@ -13,7 +13,11 @@ from imblearn.utils import check_sampling_strategy
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    check_is_fitted,
+    check_non_negative,
+    column_or_1d,
+)
 from tqdm.auto import tqdm
 
 from ldmlr_sklearn._cached_training import recall_or_train
@@ -635,9 +639,8 @@ def _attributes_of(trained):
 
 def _check_weights(sample_weight, X, codes, classes):
     """Return valid weights (n_samples,), float64: none below 0, no class without."""
-    weights = check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
+    weights = check_sample_weight(sample_weight, X, dtype=np.float64)
+    check_non_negative(weights, "sample_weight")
     without = np.bincount(codes, weights) == 0
     if without.any():
         raise ValueError(
