@@ -13,6 +13,8 @@ from sklearn.preprocessing import StandardScaler
 # Ridge penalty per row on standardised features, so that it means the same for any
 # number of rows: 2.5e-3 ‖W‖² beside a mean cross-entropy.
 L2_PER_ROW = 5e-3
+# Strength of the pull towards the head of the network that the features come from.
+PULL = 0.1
 
 
 def softmax_head(total_weight):
@@ -32,6 +34,34 @@ def softmax_head(total_weight):
         StandardScaler(),
         LogisticRegression(C=1 / (L2_PER_ROW * total_weight), max_iter=200),
     )
+
+
+def one_row_a_class(weight, bias):
+    """Return linear weights (K, d) and biases (K,) of scikit-learn's attributes.
+
+    Of two classes it keeps the difference only, of shapes (1, d) and (1,).
+    """
+    if len(weight) > 1:
+        return weight, bias
+    return np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
+
+
+def fitted_head(X, y, sample_weight=None):
+    """Fit the default head; return it for features as they are.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_classes, n_features)
+    bias : ndarray of shape (n_classes,)
+    """
+    total = len(y) if sample_weight is None else sample_weight.sum()
+    head = softmax_head(total).fit(
+        X, y, logisticregression__sample_weight=sample_weight
+    )
+    scaler, regression = head
+    weight, bias = one_row_a_class(regression.coef_, regression.intercept_)
+    weight = weight / scaler.scale_
+    return weight, bias - weight @ scaler.mean_
 
 
 class AnchoredHead(ClassifierMixin, BaseEstimator):
@@ -59,7 +89,7 @@ class AnchoredHead(ClassifierMixin, BaseEstimator):
         The classes in sorted order.
     """
 
-    def __init__(self, weight, bias, alpha=0.1):
+    def __init__(self, weight, bias, alpha=PULL):
         self.weight = weight
         self.bias = bias
         self.alpha = alpha

@@ -26,7 +26,7 @@ from ldmlr_sklearn._fitting import (
     unchanged_on_failure,
     validate_data,
 )
-from ldmlr_sklearn._heads import AnchoredHead, softmax_head
+from ldmlr_sklearn._heads import L2_PER_ROW, PULL, AnchoredHead, fitted_head
 from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
 
 
@@ -248,6 +248,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             oversampler = LatentDiffusionOversampler(verbose=self.verbose)
         self.oversampler_ = seeded(clone(oversampler), sampler_seed)
         head = self._resolve_init_head(np.shape(features)[1])
+        real_features = features
         features, labels = self.oversampler_.fit_resample(features, y)
         weights = np.ones(len(labels))
         weights[len(y) :] = self.generated_weight
@@ -258,11 +259,15 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         )
 
         classifier = self.classifier
-        if classifier is None and head is not None:
+        if classifier is None:
+            alpha = PULL
+            if head is None:
+                head = fitted_head(real_features, y)
+                # Rows that the encoder knows by heart mislead the head as well.
+                recall = getattr(self.oversampler_, "expected_recall_", 1 - PULL)
+                alpha = max(1 - recall, L2_PER_ROW)
             shift = np.log(self.effective_prior_) - np.log(train_counts / len(y))
-            classifier = AnchoredHead(head[0], head[1] + shift)
-        elif classifier is None:
-            classifier = softmax_head(weights.sum())
+            classifier = AnchoredHead(head[0], head[1] + shift, alpha)
         classifier = seeded(clone(classifier), classifier_seed)
         equal = self.generated_weight == 1 or len(labels) == len(y)
         fit_params = {} if equal else _weight_params(classifier, weights)

@@ -75,6 +75,7 @@ IMPORT_TABLE = {
         "_diffusion_training",
         "_persistence",
         "_result_cache",
+        "_torch_utils",
         "_trained_diffusion",
     },
     "_result_cache": {"joblib", "filelock", "_persistence"},
