@@ -22,7 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import estimator_checks_generator
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -76,9 +76,19 @@ CHECKED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("estimator", "check"),
-    [case for encoder in CHECKED for case in estimator_checks_generator(encoder)],
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a row repeated comes at another place of the order than a row of weight two"
+    )
+}
+
+
+@parametrize_with_checks(
+    CHECKED,
+    expected_failed_checks=lambda encoder: (
+        EXPECTED_FAILURES if encoder.max_epochs else {}
+    ),
+    xfail_strict=True,
 )
 def test_scikit_learn_checks(estimator, check):
     assert estimator.__sklearn_tags__().input_tags.two_d_array
