@@ -340,7 +340,9 @@ class FeatureEncoder(
             targets = self._encode_targets(y, len(source), head)
             if sample_weight is not None:
                 rows = np.empty(len(source))
-                sample_weight = check_sample_weight(sample_weight, rows)
+                sample_weight = check_sample_weight(
+                    sample_weight, rows, ensure_non_negative=True
+                )
             self._pixels = self._decide_pixels(source, network)
             self.n_features_out_ = count_features(
                 network, self._pixels, source, self._backbone_name()

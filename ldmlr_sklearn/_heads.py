@@ -5,6 +5,7 @@
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -28,10 +29,12 @@ def softmax_head(total_weight):
     sklearn.pipeline.Pipeline
         With the last step named "logisticregression".
     """
-    return make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=1 / (L2_PER_ROW * total_weight), max_iter=200),
-    )
+    scaler = StandardScaler()
+    head = LogisticRegression(C=1 / (L2_PER_ROW * total_weight), max_iter=200)
+    if get_config()["enable_metadata_routing"]:
+        scaler.set_fit_request(sample_weight=False)
+        head.set_fit_request(sample_weight=True)
+    return make_pipeline(scaler, head)
 
 
 class AnchoredHead(ClassifierMixin, BaseEstimator):
