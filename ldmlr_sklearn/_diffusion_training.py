@@ -3,18 +3,14 @@
 """Rows, labels, training parameters and seeds to a trained diffusion model."""
 
 import copy
-import json
 
 import numpy as np
-import scipy
-import sklearn
 import torch
 from torch.optim.swa_utils import AveragedModel
 
 from ldmlr_sklearn._class_posterior import ClassPosterior
 from ldmlr_sklearn._columns import Columns
 from ldmlr_sklearn._guidance import cross_validated_recall
-from ldmlr_sklearn._persistence import checksum, library_version
 from ldmlr_sklearn._torch_utils import generator_from, to_numpy, to_tensor
 from ldmlr_sklearn._trained_diffusion import TrainedDiffusion
 from ldmlr_sklearn.diffusion import NoiseSchedule, train
@@ -129,38 +125,6 @@ def train_diffusion(
             "Lower the learning_rate."
         )
     return trained
-
-
-def training_key(
-    X, codes, parameters, *, seeds, device, sample_weight=None, start=None
-):
-    """Return a text that tells trainings apart: the same for the same result.
-
-    Parameters are those of `train_diffusion`. Versions of the libraries that compute
-    are part of the key.
-    """
-    arrays = {"X": X, "codes": codes.astype(np.int64)}
-    if sample_weight is not None:
-        arrays["sample_weight"] = sample_weight
-    values = {
-        "parameters": parameters._asdict(),
-        "seeds": seeds,
-        "device": device.type,
-        "ldmlr_sklearn": library_version(),
-        "torch": torch.__version__,
-        **{
-            library.__name__: library.__version__.split(".")[:2]
-            for library in (np, scipy, sklearn)
-        },
-    }
-    if start is not None:
-        begun, _ = start.to_plain()
-        arrays |= {
-            f"start.{name}": np.asarray(array)
-            for name, array in begun.items()
-            if name.startswith("denoiser.") or name == "loss_curve"
-        }
-    return checksum(json.dumps(values, sort_keys=True, default=float), arrays)
 
 
 def _rising_average(decay):

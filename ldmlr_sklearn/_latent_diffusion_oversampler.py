@@ -13,15 +13,16 @@ from imblearn.utils import check_sampling_strategy
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    check_is_fitted,
+    check_non_negative,
+    column_or_1d,
+)
 from tqdm.auto import tqdm
 
+from ldmlr_sklearn._cached_training import recall_or_train
 from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask, with_callbacks
-from ldmlr_sklearn._diffusion_training import (
-    ARCHITECTURE,
-    train_diffusion,
-    training_key,
-)
+from ldmlr_sklearn._diffusion_training import ARCHITECTURE
 from ldmlr_sklearn._fitting import (
     check_sample_weight,
     fit_context,
@@ -31,7 +32,7 @@ from ldmlr_sklearn._fitting import (
 )
 from ldmlr_sklearn._frames import Containers, check_containers, is_polars
 from ldmlr_sklearn._persistence import read, write
-from ldmlr_sklearn._result_cache import cache_folder, locked_entry
+from ldmlr_sklearn._result_cache import cache_folder
 from ldmlr_sklearn._saved_parameters import estimator_from, pairs, plain_parameters
 from ldmlr_sklearn._torch_utils import resolve_device
 from ldmlr_sklearn._trained_diffusion import (
@@ -41,8 +42,6 @@ from ldmlr_sklearn._trained_diffusion import (
 )
 from ldmlr_sklearn.diffusion import NOISE_SCHEDULES, PREDICTION_TYPES
 
-# The name of the cache's folder, which is also what its files say they hold.
-CACHE_KIND = "diffusion"
 # What the files of `save` say they hold.
 KIND = "LatentDiffusionOversampler"
 
@@ -55,7 +54,8 @@ SAVED_ARRAYS = (
 
 
 def _dense(X):
-    return X.toarray() if sparse.issparse(X) else X
+    # Row by row in memory: sums over columns of another layout end in other digits.
+    return np.ascontiguousarray(X.toarray() if sparse.issparse(X) else X)
 
 
 class LatentDiffusionOversampler(CallbackSupportMixin, BaseOverSampler):
@@ -578,12 +578,13 @@ class LatentDiffusionOversampler(CallbackSupportMixin, BaseOverSampler):
             shown = dict(total=n_steps, desc="diffusion", disable=not self.verbose)
             return tqdm(steps, **shown)
 
-        vars(self).update(_attributes_of(self._train_or_recall(data, watch)))
+        trained = recall_or_train(self._cache_folder(), data, watch)
+        vars(self).update(_attributes_of(trained))
         task.end()
         return sample_seed, weights
 
-    def _train_or_recall(self, data, watch):
-        """Return a trained model: that of the cache, where there is one."""
+    def _cache_folder(self):
+        """Return the folder for trained models, or None."""
         folder = cache_folder(self.memory)
         if folder is not None and self.random_state is None:
             warnings.warn(
@@ -592,18 +593,8 @@ class LatentDiffusionOversampler(CallbackSupportMixin, BaseOverSampler):
                 "to an integer.",
                 stacklevel=2,
             )
-            folder = None
-        if folder is None:
-            return train_diffusion(**data, watch=watch)
-        with locked_entry(folder, CACHE_KIND, training_key(**data)) as entry:
-            found = entry.read()
-            if found is not None:
-                return TrainedDiffusion.from_plain(*found)
-            trained = train_diffusion(**data, watch=watch)
-            n_before = 0 if data["start"] is None else len(data["start"].loss_curve)
-            if len(trained.loss_curve) == n_before + data["parameters"].max_steps:
-                entry.write(*trained.to_plain())
-            return trained
+            return None
+        return folder
 
     def _trained_before(self, classes):
         """Return the model to go on with, if it fits the classes and the parameters."""
@@ -648,9 +639,8 @@ def _attributes_of(trained):
 
 def _check_weights(sample_weight, X, codes, classes):
     """Return valid weights (n_samples,), float64: none below 0, no class without."""
-    weights = check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
+    weights = check_sample_weight(sample_weight, X, dtype=np.float64)
+    check_non_negative(weights, "sample_weight")
     without = np.bincount(codes, weights) == 0
     if without.any():
         raise ValueError(

@@ -44,10 +44,10 @@ class _Entry:
             return None
 
     def write(self, arrays, values):
-        """Keep arrays and values; a full disk costs the entry, not the result."""
+        """Keep arrays and values; failure costs the entry, not the result."""
         try:
             write(self._path, self._kind, arrays, values)
-        except OSError as error:
+        except (OSError, TypeError) as error:  # a full disk, float128
             warnings.warn(f"A result could not be cached: {error}", stacklevel=3)
 
 
