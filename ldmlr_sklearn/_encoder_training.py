@@ -495,8 +495,10 @@ class _EncoderNet(NeuralNet):
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
-        batches = self.history[-1, "batches", :, ("train_loss", "train_batch_size")]
-        losses, sizes = zip(*batches, strict=True)
+        losses = self.history[-1, "batches", :, "train_loss"]
+        # Of whole batches, as `_ShuffledBatches` splits them; a process has a share.
+        batches = torch.arange(len(dataset_train)).tensor_split(len(losses))
+        sizes = [len(rows) for rows in batches]
         loss = self.processes.mean(float(np.average(losses, weights=sizes)))
         self.history.record("train_loss", loss)
         if not math.isfinite(loss):

@@ -380,12 +380,14 @@ class FeatureEncoder(
         ----------
         X : array-like, list or torch.utils.data.Dataset of n_samples images
             Of the kinds that `fit` takes, with the height, width and channels seen
-            there. Files and PIL images are brought to that size.
+            there. Files and PIL images are brought to that size. A dask array, of
+            images or of paths, is encoded block by block when the result is computed.
 
         Returns
         -------
         X_encoded : ndarray of shape (n_samples, n_features_out_), float32
-            Features, or a dataframe of them if `set_output` asks for one.
+            Features, or a dataframe of them if `set_output` asks for one. A dask array
+            if `X` is one.
         """
         check_is_fitted(self)
         if is_lazy(X):
