@@ -34,7 +34,7 @@ from ldmlr_sklearn._encoder_training import (
 )
 from ldmlr_sklearn._encoding_cache import digest_images, digest_of, train_once
 from ldmlr_sklearn._fitting import (
-    check_sample_weight,
+    check_row_weights,
     fit_context,
     spawn_seeds,
     unchanged_on_failure,
@@ -340,9 +340,7 @@ class FeatureEncoder(
             targets = self._encode_targets(y, len(source), head)
             if sample_weight is not None:
                 rows = np.empty(len(source))
-                sample_weight = check_sample_weight(
-                    sample_weight, rows, ensure_non_negative=True
-                )
+                sample_weight = check_row_weights(sample_weight, rows)
             self._pixels = self._decide_pixels(source, network)
             self.n_features_out_ = count_features(
                 network, self._pixels, source, self._backbone_name()

@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from ldmlr_sklearn._fitting import (
-    check_sample_weight,
+    check_row_weights,
     fit_context,
     seeded,
     spawn_seeds,
@@ -251,9 +251,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         weighted = self._weighted_parts(sample_weight)
         if sample_weight is not None:
-            sample_weight = check_sample_weight(
-                sample_weight, y, ensure_non_negative=True
-            )
+            sample_weight = check_row_weights(sample_weight, y)
             train_counts = np.bincount(codes, sample_weight)
             if not train_counts.all():
                 raise ValueError(
