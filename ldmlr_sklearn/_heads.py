@@ -7,7 +7,6 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # Ridge penalty per row on standardised features, so that it means the same for any
@@ -15,25 +14,6 @@ from sklearn.preprocessing import StandardScaler
 L2_PER_ROW = 5e-3
 # Strength of the pull towards the head of the network that the features come from.
 PULL = 0.1
-
-
-def softmax_head(total_weight):
-    """Make the default head: softmax regression on standardised features.
-
-    Parameters
-    ----------
-    total_weight : float
-        Sum of the weights of the rows it will be fitted to.
-
-    Returns
-    -------
-    sklearn.pipeline.Pipeline
-        With the last step named "logisticregression".
-    """
-    return make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=1 / (L2_PER_ROW * total_weight), max_iter=200),
-    )
 
 
 def one_row_a_class(weight, bias):
@@ -46,20 +26,26 @@ def one_row_a_class(weight, bias):
     return np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
 
 
-def fitted_head(X, y, sample_weight=None):
-    """Fit the default head; return it for features as they are.
+def fitted_head(X, y, sample_weight):
+    """Fit softmax regression to standardised features.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+    sample_weight : ndarray of shape (n_samples,)
 
     Returns
     -------
     weight : ndarray of shape (n_classes, n_features)
+        For features as they are.
     bias : ndarray of shape (n_classes,)
     """
-    total = len(y) if sample_weight is None else sample_weight.sum()
-    head = softmax_head(total).fit(
-        X, y, logisticregression__sample_weight=sample_weight
-    )
-    scaler, regression = head
-    weight, bias = one_row_a_class(regression.coef_, regression.intercept_)
+    scaler = StandardScaler()
+    C = 1 / (L2_PER_ROW * sample_weight.sum())
+    head = LogisticRegression(C=C, max_iter=200)
+    head.fit(scaler.fit_transform(X), y, sample_weight)
+    weight, bias = one_row_a_class(head.coef_, head.intercept_)
     weight = weight / scaler.scale_
     return weight, bias - weight @ scaler.mean_
 
