@@ -8,10 +8,12 @@ The one door to scikit-learn's private names.
 from contextlib import contextmanager
 
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
 from sklearn_compat.base import _fit_context
 from sklearn_compat.utils.validation import validate_data
 
 __all__ = [
+    "check_sample_weight",
     "fit_context",
     "seeded",
     "spawn_seeds",
@@ -21,6 +23,26 @@ __all__ = [
 
 # Checks `_parameter_constraints` before the decorated fit runs.
 fit_context = _fit_context(prefer_skip_nested_validation=True)
+
+
+def check_sample_weight(sample_weight, X):
+    """Return weights (n_samples,) of rows, ones for None; refuse those that are none.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,), number or None
+    X : ndarray of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64
+    """
+    weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError(
+            "All values of sample_weight are zero. Give some rows a weight above 0."
+        )
+    return weights
 
 
 @contextmanager

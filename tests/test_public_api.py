@@ -25,6 +25,8 @@ SCIENCE = {"numpy", "sklearn"}
 IMPORT_TABLE = {
     "__init__": {
         "_feature_encoder",
+        "_head_classifier",
+        "_label_shift_classifier",
         "_latent_diffusion_oversampler",
         "_ldmlr_classifier",
     },
@@ -32,8 +34,21 @@ IMPORT_TABLE = {
         *SCIENCE,
         "_fitting",
         "_heads",
+        "_label_shift",
         "_latent_diffusion_oversampler",
     },
+    "_label_shift_classifier": {*SCIENCE, "_fitting", "_label_shift"},
+    "_head_classifier": {
+        *SCIENCE,
+        "scipy",
+        "torch",
+        "_encoder_training",
+        "_fitting",
+        "_head_training",
+        "_losses",
+        "_torch_utils",
+    },
+    "_head_training": {"numpy", "torch", "skorch", "_losses"},
     "_feature_encoder": {
         *SCIENCE,
         "torch",
@@ -43,7 +58,12 @@ IMPORT_TABLE = {
         "_images",
         "_torch_utils",
     },
-    "_encoder_training": {"numpy", "torch", "skorch", "tqdm", "_torch_utils"},
+    "_encoder_training": {
+        *("numpy", "torch", "skorch", "tqdm"),
+        "_losses",
+        "_torch_utils",
+    },
+    "_losses": {"torch"},
     # The only module that meets timm; safetensors and huggingface_hub come with it.
     "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
     "_images": {"numpy", "PIL", "torch"},
@@ -64,6 +84,7 @@ IMPORT_TABLE = {
     "_guidance": {*SCIENCE, "scipy"},
     "_class_posterior": {*SCIENCE, "scipy", "_heads"},
     "_heads": {*SCIENCE, "scipy"},
+    "_label_shift": SCIENCE,
     "sampling_strategies": {"numpy", "metrics"},
     "datasets": SCIENCE,
     "metrics": {
