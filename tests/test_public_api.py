@@ -56,13 +56,18 @@ IMPORT_TABLE = {
         "_encoder_training",
         "_fitting",
         "_images",
+        "_losses",
         "_torch_utils",
     },
     "_encoder_training": {
         *("numpy", "torch", "skorch", "tqdm"),
+        "_autoaugment",
+        "_checkpoint",
         "_losses",
         "_torch_utils",
     },
+    "_autoaugment": {"torch", "torchvision"},
+    "_checkpoint": {"torch"},
     "_losses": {"torch"},
     # The only module that meets timm; safetensors and huggingface_hub come with it.
     "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
