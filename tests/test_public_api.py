@@ -91,7 +91,14 @@ IMPORT_TABLE = {
     "_heads": {*SCIENCE, "scipy"},
     "_label_shift": SCIENCE,
     "sampling_strategies": {"numpy", "metrics"},
-    "datasets": SCIENCE,
+    "datasets": {
+        "datasets._cifar",
+        "datasets._image_files",
+        "datasets._long_tailed",
+    },
+    "datasets._cifar": SCIENCE,
+    "datasets._image_files": SCIENCE,
+    "datasets._long_tailed": SCIENCE,
     "metrics": {
         "metrics._classification",
         "metrics._fidelity",
