@@ -70,8 +70,8 @@ def own_prior(classifier, default):
     Parameters
     ----------
     classifier : classifier
-        Looked at for `target_prior_` and `class_prior_`, through pipelines and frozen
-        estimators.
+        Looked at for `target_prior_`, `class_prior_` and `priors_`, which is what
+        discriminant analysis calls it, through pipelines and frozen estimators.
 
     default : ndarray of shape (n_classes,)
         The frequencies in the rows that it was fitted to.
@@ -83,7 +83,7 @@ def own_prior(classifier, default):
     while isinstance(classifier, Pipeline | FrozenEstimator):
         is_pipeline = isinstance(classifier, Pipeline)
         classifier = classifier.steps[-1][1] if is_pipeline else classifier.estimator
-    for name in ("target_prior_", "class_prior_"):
+    for name in ("target_prior_", "class_prior_", "priors_"):
         prior = getattr(classifier, name, None)
         if np.shape(prior) == np.shape(default):
             return prior

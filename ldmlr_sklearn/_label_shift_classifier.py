@@ -60,8 +60,9 @@ class LabelShiftClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         The fitted classifier.
 
     train_prior_ : ndarray of shape (n_classes,)
-        The class frequencies that its probabilities are for: its own `target_prior_`
-        or `class_prior_` where it has one, else those of `y`, weights included.
+        The class frequencies that its probabilities are for: its own `target_prior_`,
+        `class_prior_` or `priors_` where it has one, else those of `y`, weights
+        included.
 
     target_prior_ : ndarray of shape (n_classes,)
         The class frequencies that predictions are made for.

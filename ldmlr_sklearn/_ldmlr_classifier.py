@@ -113,9 +113,9 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     effective_prior_ : ndarray of shape (n_classes,)
         The class frequencies that the classifier's probabilities are for: its own
-        `class_prior_` where it has one, as `HeadClassifier` does, else those it has
-        seen, n_c + w · m_c over their sum, for n_c real rows and m_c generated ones
-        of weight w.
+        `class_prior_` or `priors_` where it has one, as `HeadClassifier` and
+        discriminant analysis do, else those it has seen, n_c + w · m_c over their sum,
+        for n_c real rows and m_c generated ones of weight w.
 
     target_prior_ : ndarray of shape (n_classes,)
         The class frequencies that predictions are made for.
@@ -334,6 +334,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             return validate_data(self, X, reset=False)
         return self.encoder_.transform(X)
 
+    @available_if(_classifier_has("predict_proba"))
     def adapt(self, X):
         """Estimate the class frequencies of unlabelled rows, and predict for them.
 

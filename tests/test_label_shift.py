@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Class frequencies on simulated shifts, where the truth is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from imblearn.over_sampling import RandomOverSampler
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -24,6 +28,7 @@ from ldmlr_sklearn import (
 )
 from ldmlr_sklearn._label_shift import estimate_prior, exchange_prior, own_prior
 
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TRAIN = np.array([0.8, 0.15, 0.05])
 CENTRES = np.array([[0, 0], [2, 0], [0, 2]])
 
@@ -156,6 +161,42 @@ def test_starts_from_the_prior_that_the_classifier_predicts_for():
     direct = clone(inner).set_params(target_prior="uniform").fit(X, y)
     np.testing.assert_allclose(outer.predict_proba(X), direct.predict_proba(X))
     assert own_prior(LogisticRegression(), TRAIN) is TRAIN
+
+
+def test_discriminant_analysis_knows_its_prior():
+    X, y = rows(TRAIN, 500, 0)
+    even = LinearDiscriminantAnalysis(priors=[1 / 3] * 3)
+    model = LabelShiftClassifier(even).fit(X, y)
+    np.testing.assert_allclose(
+        model.predict_proba(X), clone(even).fit(X, y).predict_proba(X)
+    )
+    nothing = RandomOverSampler(sampling_strategy={})
+    whole = LDMLRClassifier(None, nothing, even).fit(X, y)
+    np.testing.assert_allclose(whole.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("method", ["em", "mapls"])
+def test_shifts_of_published_features(method):
+    path = SHARED / "cifar10_lt_if100_transfer_features.npz"
+    if not path.is_file():
+        pytest.skip(f"the published features are not in {SHARED}")
+    with np.load(path) as file:
+        X, y, X_test, y_test = (
+            file[key] for key in ("X_train", "y_train", "X_test", "y_test")
+        )
+    head = HeadClassifier(max_epochs=10, batch_size=512, random_state=0)
+    model = LabelShiftClassifier(head, method).fit(X, y)
+    # The rarest classes become the most frequent ones, ten to one.
+    counts = (1000 * 10.0 ** (np.arange(10) / 9 - 1)).astype(int)
+    kept = np.concatenate(
+        [np.flatnonzero(y_test == c)[:count] for c, count in enumerate(counts)]
+    )
+    X_test, y_test = X_test[kept], y_test[kept]
+    before = model.score(X_test, y_test)
+    assert model.adapt(X_test).score(X_test, y_test) > before + 0.3
+    truth = counts / counts.sum()
+    error = np.abs(model.target_prior_ - truth).sum()
+    assert error < 0.8 * np.abs(truth - 1 / 10).sum()
 
 
 def test_rows_of_excluded_classes_alone_fall_back():
