@@ -86,7 +86,7 @@ def generate_images(images, y, labels, seconds, *, seed, guidance, device="cpu")
 
     Returns
     -------
-    ndarray of shape (n_labels, h, w, 3), uint8, number of steps and seconds
+    ndarray of shape (n_labels, h, w, 3), uint8, and number of training steps
     """
     size, counts = images.shape[1:3], np.bincount(y)
     order = np.argsort(y, kind="stable")
@@ -115,7 +115,7 @@ def generate_images(images, y, labels, seconds, *, seed, guidance, device="cpu")
 
     spent = run(5)  # how long a step takes; the rate falls with the steps to come
     n_steps = max(5, int((seconds - spent) / spent * 5))
-    spent += run(n_steps)
+    run(n_steps)
     denoise = guided(
         denoised_by(network, schedule, "v_prediction"), guidance, network.null_label
     )
@@ -134,4 +134,4 @@ def generate_images(images, y, labels, seconds, *, seed, guidance, device="cpu")
         drawn.append(rows.cpu())
     pixels = ((torch.cat(drawn) + 1) * 127.5).round().byte()
     pixels = pixels.view(-1, 3, *size).permute(0, 2, 3, 1)
-    return pixels.contiguous().numpy(), n_steps + 5, spent
+    return pixels.contiguous().numpy(), n_steps + 5

@@ -44,7 +44,8 @@ def scores(split, y_pred):
             recalls.setdefault(group, []).append(recall)
     found = {group: float(np.mean(recalls[group])) for group in recalls}
     accuracy = shot_accuracy(split.y_test, y_pred, split.y_train)
-    return {**found, "all": 100 * float(accuracy.all)}
+    hits = (y_pred == split.y_test).astype(float)
+    return {**found, "all": 100 * float(accuracy.all), "hits": hits}
 
 
 class Ready(BaseEstimator):
@@ -102,7 +103,7 @@ class Generators:
         return X, y, time.perf_counter() - start
 
 
-def follow(split, X, y, seed, max_epochs, loss="cross_entropy"):
+def follow(split, X, y, seed, *, loss, max_epochs, concentration=0.0):
     """Train a head; score its last epoch and the epoch that is best on the test set.
 
     Returns row -> scores; softmax regression gives two rows, as it is ("CE") and with
@@ -122,6 +123,7 @@ def follow(split, X, y, seed, max_epochs, loss="cross_entropy"):
     start = time.perf_counter()
     head = HeadClassifier(
         loss,
+        concentration=concentration,
         class_balanced=loss == "wcdas",
         max_epochs=max_epochs,
         batch_size=512,
