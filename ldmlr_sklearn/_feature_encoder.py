@@ -183,7 +183,7 @@ class FeatureEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     Features are z = E((x / s − μ) / σ), where s is `pixel_scale_`, μ and σ are the mean
     and standard deviation of each channel in the backbone's configuration, and E is
     the network up to and with its last pooling. Training minimises the cross-entropy
-    of softmax(W z + b) on the images and classes.
+    of softmax(W z + b) on the images and classes, or what `loss` puts in its place.
 
     Numbers of which some are clearly negative (below −0.1 of the largest) have been
     standardised before, as torchvision's transforms do, and are used as they are.
