@@ -363,8 +363,15 @@ def tables(records):
 
 
 def rivals_of(row, rows):
-    """Yield the rows that LDMLR is compared with in a row: replay, then no row."""
-    for rival in (row.replace("LDMLR", "replay"), row.replace(" + LDMLR", "")):
+    """Yield the rows that diffusion of features is compared with in a row."""
+    head = row.split(", ")[0]
+    rivals = []
+    if "LDMLR" in row:
+        rivals = [row.replace("LDMLR", "replay"), row.replace(" + LDMLR", "")]
+        rivals += [f"{head}, nothing", f"{head}, ratio 0.0"]
+    elif row.endswith(", latent space"):
+        rivals = [f"{head}, {case}" for case in ("image space", "replay", "none")]
+    for rival in rivals:
         if rival != row and rival in rows:
             yield rival
 

@@ -157,6 +157,7 @@ def test_ratio(reproduce):
     assert added["label shift, to balance: replay"] == 64
     gains = reproduce.contents["differences"]["features"]
     assert "CE, ratio 0.2: LDMLR - CE, ratio 0.2: replay" in gains
+    assert "label shift, to balance: LDMLR - label shift, ratio 0.0" in gains
     assert Path("out/ratio_features.png").stat().st_size > 10_000
 
 
@@ -167,6 +168,9 @@ def test_image_space(reproduce):
     for case in ("none", "latent space", "image space", "replay"):
         assert rows[f"CE, {case}"]["n_added"] == (0 if case == "none" else 4 + 4)
     assert "image space" in table
+    gains = reproduce.contents["differences"]["images"]
+    for case in ("image space", "replay", "none"):
+        assert f"CE, latent space - CE, {case}" in gains
     with pytest.raises(SystemExit, match="image-space needs images"):
         reproduce("image-space", features())
 
