@@ -8,13 +8,14 @@ The one door to scikit-learn's private names.
 from contextlib import contextmanager
 
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn_compat.base import _fit_context
 from sklearn_compat.utils.validation import validate_data
 
 __all__ = [
     "check_sample_weight",
     "fit_context",
+    "row_weights",
     "seeded",
     "spawn_seeds",
     "unchanged_on_failure",
@@ -25,7 +26,7 @@ __all__ = [
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 
 
-def check_sample_weight(sample_weight, X):
+def row_weights(sample_weight, X):
     """Return weights (n_samples,) of rows, ones for None; refuse those that are none.
 
     Parameters
@@ -37,7 +38,7 @@ def check_sample_weight(sample_weight, X):
     -------
     ndarray of shape (n_samples,), float64
     """
-    weights = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    weights = check_sample_weight(sample_weight, X, ensure_non_negative=True)
     if not weights.any():
         raise ValueError(
             "All values of sample_weight are zero. Give some rows a weight above 0."

@@ -22,7 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
-import ldmlr_sklearn._latent_diffusion_oversampler as module
+import ldmlr_sklearn._diffusion_training as module
 from ldmlr_sklearn import LatentDiffusionOversampler
 
 QUICK = dict(max_steps=30, n_inference_steps=3, hidden_dim=32, random_state=0)
@@ -349,6 +349,9 @@ def test_bad_parameters_are_named():
         dict(max_steps=0),
         dict(label_dropout=1.0),
         dict(learning_rate=0.0),
+        dict(sampling_random_state="x"),
+        dict(warm_start="yes"),
+        dict(memory=3),
     ):
         for method in ("fit", "fit_resample"):
             with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter"):
