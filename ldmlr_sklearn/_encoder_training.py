@@ -5,10 +5,13 @@
 The training is hosted by skorch.
 """
 
+import json
 import math
+import os
 import threading
+import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -18,7 +21,18 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from ldmlr_sklearn._checkpoint import (
+    check_writable,
+    read_checkpoint,
+    write_checkpoint,
+)
 from ldmlr_sklearn._encoding_cache import encode_once
+from ldmlr_sklearn._losses import (
+    SHAPE_LEARNING_RATE,
+    SHAPE_PARAMETERS,
+    logit_shift,
+    make_layer,
+)
 from ldmlr_sklearn._torch_utils import generator_from, to_numpy, to_tensor
 
 _AUTOCAST_DTYPES = {
@@ -37,6 +51,7 @@ _GLOBAL_GENERATOR_LOCK = threading.RLock()
 class TrainingRecipe:
     """The settings of a training; see the parameters of `FeatureEncoder`."""
 
+    loss: str
     max_epochs: int
     learning_rate: float
     schedule: str
@@ -217,19 +232,22 @@ def encode_images(
 
 
 class EncoderWithHead(nn.Module):
-    """A backbone and the linear head that it is trained with.
+    """A backbone and the head that it is trained with.
 
     Parameters
     ----------
     backbone : torch.nn.Module
 
     n_features, n_classes : int
+
+    loss : str
+        One of `LOSSES`.
     """
 
-    def __init__(self, backbone, n_features, n_classes):
+    def __init__(self, backbone, n_features, n_classes, loss):
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(n_features, n_classes)
+        self.head = make_layer(loss, n_features, n_classes)
 
     def forward(self, images):  # (n, c, h, w) -> (n, n_classes)
         return self.head(extract_features(self.backbone, images))
@@ -248,12 +266,13 @@ def train_encoder(
     verbose,
     processes,
     after_epoch,
+    checkpoint=None,
 ):
     """Train a network on images; it is changed in place.
 
     Parameters
     ----------
-    network : torch.nn.Module
+    network : EncoderWithHead
         Takes normalised images, returns logits of shape (n, n_classes).
 
     pixels : PixelFormat
@@ -281,12 +300,21 @@ def train_encoder(
     after_epoch : callable
         Called without arguments after every epoch; training stops if it returns True.
 
+    checkpoint : str or path-like, default=None
+        File to continue from, if it is there; rewritten after every epoch and removed
+        at the end. For one process alone.
+
     Returns
     -------
     loss_curve : list of float
         Mean loss of each epoch.
     """
     order_seed, image_seed = seeds
+    if weights is None:
+        weights = np.ones(len(source))
+    prior = np.bincount(targets, weights) / np.sum(weights)
+    prior = torch.as_tensor(prior, dtype=torch.float32)
+    own_rate = {"lr": SHAPE_LEARNING_RATE, "weight_decay": 0.0}
     n_epoch_batches = _count_batches(len(source), recipe.batch_size, processes.count)
     net_class, hosting = _EncoderNet, {"device": device}
     if processes.accelerator is not None:
@@ -300,6 +328,9 @@ def train_encoder(
         optimizer__momentum=0.9,
         optimizer__nesterov=True,
         optimizer__weight_decay=recipe.weight_decay,
+        optimizer__param_groups=[
+            (f"head.{name}", own_rate) for name in SHAPE_PARAMETERS
+        ],
         lr=recipe.learning_rate,
         max_epochs=recipe.max_epochs,
         batch_size=recipe.batch_size,
@@ -315,6 +346,7 @@ def train_encoder(
         processes=processes,
         after_epoch=after_epoch,
         n_steps=recipe.max_epochs * n_epoch_batches,
+        shift=logit_shift(recipe.loss, prior).to(device),
         augmenter=_Augmenter(pixels, recipe, image_seed + processes.index),
         bar=tqdm(total=recipe.max_epochs, desc="Training", disable=not verbose),
         **hosting,
@@ -324,11 +356,29 @@ def train_encoder(
         # What fit() does, but for its KeyboardInterrupt, which it keeps to itself.
         net.initialize()
         net.notify("on_train_begin", X=source, y=targets)
+        if checkpoint is not None:
+            purpose = _describe_training(recipe, source, targets, weights, pixels)
+            net.keep_in(checkpoint, purpose)
+        n_left = recipe.max_epochs - len(net.losses_)
         with suppress(_StopTraining):
-            net.fit_loop(images)
+            net.fit_loop(images, epochs=n_left)
         net.notify("on_train_end", X=source, y=targets)
     processes.synchronise(network)
-    return net.history[:, "train_loss"]
+    if checkpoint is not None:
+        os.remove(checkpoint)
+    return net.losses_
+
+
+def _describe_training(recipe, source, targets, weights, pixels):
+    """Return what tells one training from another, for its checkpoint."""
+    first = source.read(slice(0, 16), pixels.shape).numpy()
+    return {
+        **asdict(recipe),
+        "n_images": len(source),
+        "first images": zlib.crc32(first.tobytes()),
+        "labels": zlib.crc32(np.asarray(targets, dtype=np.int64).tobytes()),
+        "weights": zlib.crc32(np.asarray(weights, dtype=np.float32).tobytes()),
+    }
 
 
 class _StopTraining(Exception):
@@ -344,8 +394,7 @@ class _LabelledImages(torch.utils.data.Dataset):
     def __init__(self, source, targets, weights, shape):
         self.source = source
         self.targets = torch.as_tensor(targets, dtype=torch.long)
-        weights = np.ones(len(source)) if weights is None else weights / weights.mean()
-        self.weights = to_tensor(weights)
+        self.weights = to_tensor(weights / weights.mean())
         self.shape = shape
 
     def __len__(self):
@@ -393,8 +442,16 @@ class _Augmenter:
 
     def __init__(self, pixels, recipe, seed):
         self.pixels = pixels
-        self.crops = recipe.augmentation in ("crop", "crop_flip")
-        self.flips = recipe.augmentation in ("flip", "crop_flip")
+        self.automatic = recipe.augmentation == "autoaugment"
+        self.crops = self.automatic or recipe.augmentation in ("crop", "crop_flip")
+        self.flips = self.automatic or recipe.augmentation in ("flip", "crop_flip")
+        if self.automatic and (pixels.standardised or pixels.n_channels not in (1, 3)):
+            raise ValueError(
+                "augmentation='autoaugment' is for gray and RGB images of values that "
+                f"are not standardised. Got {pixels.n_channels} channels"
+                f"{', standardised' if pixels.standardised else ''}. Give images of "
+                "0..255 or 0..1, or use augmentation='crop_flip'."
+            )
         self.mixup_alpha = recipe.mixup_alpha
         self.generator = generator_from(seed)
         self.mixing = np.random.default_rng(seed)
@@ -404,6 +461,8 @@ class _Augmenter:
         images = self.pixels.to_unit(raw)
         if self.crops or self.flips:
             images = self._crop_and_flip(images)
+        if self.automatic:
+            images = self._auto_augment(images)
         images = self.pixels.normalize(images)
         if not self.mixup_alpha:
             return images, [(targets, 1.0)]
@@ -412,6 +471,14 @@ class _Augmenter:
         partners = partners.to(images.device)
         images = weight * images + (1 - weight) * images[partners]
         return images, [(targets, weight), (targets[partners], 1 - weight)]
+
+    def _auto_augment(self, images):  # (n, c, h, w) -> (n, c, h, w)
+        # Imported here because torchvision takes seconds to load.
+        from ldmlr_sklearn._autoaugment import auto_augment, cutout
+
+        levels = (255 * images).round().clamp(0, 255).byte()
+        levels = auto_augment(levels, self.generator)
+        return cutout(levels, self.generator).float() / 255
 
     def _crop_and_flip(self, images):  # (n, c, h, w) -> (n, c, h, w)
         """Take each image from a place and side of its own, by one indexing."""
@@ -444,6 +511,7 @@ class _EncoderNet(NeuralNet):
         processes,
         after_epoch,
         n_steps,
+        shift,
         augmenter,
         bar,
         **kwargs,
@@ -453,6 +521,7 @@ class _EncoderNet(NeuralNet):
         self.processes = processes
         self.after_epoch = after_epoch
         self.n_steps = n_steps
+        self.shift = shift
         self.augmenter = augmenter
         self.bar = bar
         super().__init__(*args, **kwargs)
@@ -460,6 +529,10 @@ class _EncoderNet(NeuralNet):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X=X, y=y, **kwargs)
         self.n_steps_done_ = 0
+        self.losses_ = []
+        self.checkpoint_ = None
+        for group in self.optimizer_.param_groups:
+            group["initial_lr"] = group["lr"]
         # Half precision alone needs its gradients scaled; others pass through.
         enabled = self.recipe.precision == "float16"
         self.scaler_ = torch.amp.GradScaler(self.training_device.type, enabled=enabled)
@@ -472,9 +545,9 @@ class _EncoderNet(NeuralNet):
         images, mixture = self.augmenter(raw, torch.arange(len(raw), device=device))
         with autocast(device, self.recipe.precision):
             logits = self.module_(images)
+        logits = logits.float() + self.shift
         loss = sum(
-            share
-            * (weights[rows] * self.criterion_(logits.float(), targets[rows])).mean()
+            share * (weights[rows] * self.criterion_(logits, targets[rows])).mean()
             for rows, share in mixture
         )
         self._zero_grad_optimizer()
@@ -490,7 +563,7 @@ class _EncoderNet(NeuralNet):
         else:
             factor = 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
         for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr * factor
+            group["lr"] = group["initial_lr"] * factor
         self.n_steps_done_ += 1
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
@@ -500,17 +573,59 @@ class _EncoderNet(NeuralNet):
         batches = torch.arange(len(dataset_train)).tensor_split(len(losses))
         sizes = [len(rows) for rows in batches]
         loss = self.processes.mean(float(np.average(losses, weights=sizes)))
-        self.history.record("train_loss", loss)
+        self.losses_.append(loss)
         if not math.isfinite(loss):
             raise ValueError(
-                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. "
+                f"Training diverged: the loss of epoch {len(self.losses_)} is {loss}. "
                 f"Try a smaller learning_rate than {self.lr}."
             )
         self.bar.set_postfix(loss=f"{loss:.3f}")
         self.bar.update()
+        if self.checkpoint_ is not None:
+            write_checkpoint(*self.checkpoint_, self._state())
         # Where one process stops, all do: the others would wait for it.
         if self.processes.mean(float(self.after_epoch())) > 0:
             raise _StopTraining
+
+    def keep_in(self, path, purpose):
+        """Continue from a checkpoint, if it is there, and keep it up to date."""
+        check_writable(path)
+        state = read_checkpoint(path, purpose)
+        if state is not None:
+            self._set_state(state)
+            self.bar.update(len(self.losses_))
+        self.checkpoint_ = path, purpose
+
+    def _state(self):
+        device = self.training_device
+        on_gpu = device.type == "cuda"
+        return {
+            "network": self.module_.state_dict(),
+            "optimizer": self.optimizer_.state_dict(),
+            "scaler": self.scaler_.state_dict(),
+            "n_steps_done": self.n_steps_done_,
+            "losses": self.losses_,
+            "order": self.iterator_train__generator.get_state(),
+            "augmentation": self.augmenter.generator.get_state(),
+            "mixing": json.dumps(self.augmenter.mixing.bit_generator.state),
+            # Borrowed ones; dropout draws from them.
+            "global": torch.random.get_rng_state(),
+            "gpu": torch.cuda.get_rng_state(device) if on_gpu else None,
+        }
+
+    def _set_state(self, state):
+        self.module_.load_state_dict(state["network"])
+        self.optimizer_.load_state_dict(state["optimizer"])
+        self.scaler_.load_state_dict(state["scaler"])
+        self.n_steps_done_ = state["n_steps_done"]
+        self.losses_ = state["losses"]
+        self.iterator_train__generator.set_state(state["order"])
+        self.augmenter.generator.set_state(state["augmentation"])
+        self.augmenter.mixing.bit_generator.state = json.loads(state["mixing"])
+        torch.random.set_rng_state(state["global"])
+        device = self.training_device
+        if state["gpu"] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state["gpu"], device)
 
 
 class _AcceleratedEncoderNet(AccelerateMixin, _EncoderNet):

@@ -14,6 +14,9 @@ from sklearn.preprocessing import StandardScaler
 L2_PER_ROW = 5e-3
 # Strength of the pull towards the head of the network that the features come from.
 PULL = 0.1
+# The pull towards a head fitted to the n real rows is this over n: the fewer they are,
+# the less a model of their distribution adds to what they say of the classes.
+ROWS_OF_PULL = 50
 
 
 def one_row_a_class(weight, bias):

@@ -34,7 +34,20 @@ from ldmlr_sklearn._fitting import (
     unchanged_on_failure,
     validate_data,
 )
-from ldmlr_sklearn._heads import L2_PER_ROW, PULL, AnchoredHead, fitted_head
+from ldmlr_sklearn._heads import (
+    L2_PER_ROW,
+    PULL,
+    ROWS_OF_PULL,
+    AnchoredHead,
+    fitted_head,
+)
+from ldmlr_sklearn._label_shift import (
+    ESTIMATED_PRIORS,
+    estimate_prior,
+    exchange_prior,
+    own_prior,
+    resolve_prior,
+)
 from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
 
 # The parts, and the method by which `fit` trains each.
@@ -75,12 +88,13 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Any classifier of scikit-learn's kind. None: softmax regression on
         standardised features, pulled towards `init_head` where there is one.
 
-    target_prior : {"uniform", "train"}, array-like of shape (n_classes,), dict or \
-            None, default="uniform"
+    target_prior : {"uniform", "train", "em", "mapls"}, array-like of shape \
+            (n_classes,), dict or None, default="uniform"
         Class frequencies to expect at prediction. "uniform" is what balanced accuracy
         asks for; "train" are those of `y`; an array gives them in the order of
-        `classes_`, a dict by class; both are normalised. None leaves the classifier's
-        output as it is.
+        `classes_`, a dict by class; both are normalised. "em" and "mapls" estimate
+        them from the unlabelled rows given to `adapt`; until then they are those of
+        `y`. None leaves the classifier's output as it is.
 
     generated_weight : float, default=1.0
         Weight of a generated row where a real one weighs 1; with `sample_weight` in
@@ -116,9 +130,11 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         The fitted classifier.
 
     effective_prior_ : ndarray of shape (n_classes,)
-        The class frequencies that the classifier has seen: n_c + w · m_c over their
-        sum, for n_c real rows and m_c generated ones of weight w. Rows with sample
-        weights count as often as these say.
+        The class frequencies that the classifier's probabilities are for: its own
+        `class_prior_` or `priors_` where it has one, as `HeadClassifier` and
+        discriminant analysis do, else those it has seen, n_c + w · m_c over their sum,
+        for n_c real rows and m_c generated ones of weight w. Rows with sample weights
+        count as often as these say.
 
     target_prior_ : ndarray of shape (n_classes,)
         The class frequencies that predictions are made for.
@@ -169,7 +185,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         "oversampler": [HasMethods(["fit_resample"]), None],
         "classifier": [HasMethods(["fit", "predict"]), None],
         "target_prior": [
-            StrOptions({"uniform", "train"}),
+            StrOptions({"uniform", "train", *ESTIMATED_PRIORS}),
             "array-like",
             Mapping,
             None,
@@ -292,9 +308,6 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         weights[len(y) :] *= self.generated_weight
         seen = np.bincount(seen_codes, weights)
         self.effective_prior_ = seen / seen.sum()
-        self.target_prior_ = (
-            self.effective_prior_ if target_prior is None else target_prior
-        )
 
         classifier = self.classifier
         if classifier is None:
@@ -303,14 +316,15 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 of_real = weights[: len(y)]
                 head = fitted_head(real_features, y, of_real)
                 trained_at = np.bincount(codes, of_real)
-                # Rows that the encoder knows by heart mislead the head as well.
-                recall = getattr(self.oversampler_, "expected_recall_", 1 - PULL)
-                alpha = max(1 - recall, L2_PER_ROW)
+                alpha = max(ROWS_OF_PULL / len(y), L2_PER_ROW)
             shift = np.log(self.effective_prior_)
             shift -= np.log(trained_at / trained_at.sum())
             classifier = AnchoredHead(head[0], head[1] + shift, alpha)
         classifier = seeded(clone(classifier), classifier_seed)
         fit_params = {} if (weights == 1).all() else _weight_params(classifier, weights)
+        self.target_prior_ = (
+            self.effective_prior_ if target_prior is None else target_prior
+        )
         if self._corrects() and not hasattr(classifier, "predict_proba"):
             raise ValueError(
                 f"target_prior={self.target_prior!r} asks to correct the class prior, "
@@ -319,6 +333,9 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "sampling_strategy='auto', or set target_prior=None."
             )
         self.classifier_ = classifier.fit(features, labels, **fit_params)
+        self.effective_prior_ = own_prior(self.classifier_, self.effective_prior_)
+        if target_prior is None:
+            self.target_prior_ = self.effective_prior_
         return self
 
     def get_metadata_routing(self):
@@ -359,28 +376,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         prior = self.target_prior
         if prior is None:
             return None
-        if isinstance(prior, str):
-            prior = np.ones(len(train_counts)) if prior == "uniform" else train_counts
-        elif isinstance(prior, Mapping):
-            classes = self.classes_.tolist()
-            if set(prior) != set(classes):
-                raise ValueError(
-                    f"target_prior has the classes {list(prior)}, expected one entry "
-                    f"for each of {classes}."
-                )
-            prior = [prior[label] for label in classes]
-        prior = np.asarray(prior, dtype=np.float64)
-        if prior.shape != (len(train_counts),):
-            raise ValueError(
-                f"target_prior has shape {prior.shape}, expected one number for each "
-                f"of the {len(train_counts)} classes."
-            )
-        if not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
-            raise ValueError(
-                f"target_prior={prior.tolist()} is not a distribution. Expected finite "
-                "numbers, none below 0, with a sum above 0."
-            )
-        return prior / prior.sum()
+        return resolve_prior(prior, self.classes_, train_counts / train_counts.sum())
 
     def _resolve_init_head(self, n_features):
         """Return weight and bias of the head to start from, or None."""
@@ -419,6 +415,36 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if self.encoder_ is None:
             return validate_data(self, X, reset=False)
         return self.encoder_.transform(X)
+
+    @available_if(_classifier_has("predict_proba"))
+    def adapt(self, X):
+        """Estimate the class frequencies of unlabelled rows, and predict for them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or what the encoder takes
+            Rows from where predictions are needed.
+
+        Returns
+        -------
+        self : object
+            The classifier, with another `target_prior_`.
+
+        Raises
+        ------
+        ValueError
+            If `target_prior` is neither "em" nor "mapls".
+        """
+        features = self._features(X)
+        prior = self.target_prior
+        if not (isinstance(prior, str) and prior in ESTIMATED_PRIORS):
+            raise ValueError(
+                f"adapt estimates the class frequencies, but target_prior={prior!r} "
+                "gives them. Set it to 'em' or 'mapls'."
+            )
+        proba = self.classifier_.predict_proba(features)
+        self.target_prior_ = estimate_prior(proba, self.effective_prior_, prior)
+        return self
 
     def predict(self, X):
         """Predict labels.
@@ -499,12 +525,8 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return scores + (shift if scores.ndim == 2 else shift[1] - shift[0])
 
     def _corrected_proba(self, features):
-        weighted = self.classifier_.predict_proba(features) * np.exp(self._log_ratio())
-        total = weighted.sum(axis=1, keepdims=True)
-        # A row that the classifier gives to excluded classes alone falls back.
-        total[total == 0] = np.nan
-        proba = weighted / total
-        return np.where(np.isnan(proba), self.target_prior_, proba)
+        proba = self.classifier_.predict_proba(features)
+        return exchange_prior(proba, self.effective_prior_, self.target_prior_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
