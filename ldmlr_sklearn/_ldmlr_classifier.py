@@ -86,7 +86,8 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     classifier : classifier or None, default=None
         Any classifier of scikit-learn's kind. None: softmax regression on
-        standardised features, pulled towards `init_head` where there is one.
+        standardised features, pulled towards `init_head` where there is one, else
+        towards the same regression on the real rows, its prior exchanged.
 
     target_prior : {"uniform", "train", "em", "mapls"}, array-like of shape \
             (n_classes,), dict or None, default="uniform"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from ldmlr_sklearn import LatentDiffusionOversampler
+from ldmlr_sklearn import LatentDiffusionOversampler, _columns
 from ldmlr_sklearn._columns import Columns
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -326,3 +326,16 @@ def test_classes_of_few_rows(counts, max_steps):
     assert (new >= X.min(axis=0)).all() and (new <= X.max(axis=0)).all()
     spread, spread_new = np.ptp(np.quantile(X, [0.1, 0.9], axis=0), axis=0), new.std(0)
     assert (spread_new[spread > 0] > 0).all()
+
+
+def test_blocks_of_columns_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 7)) * 10.0 ** np.arange(7)
+    X[:, 1], X[:, 2] = cauchy(X[:, 1]), np.rint(X[:, 2])
+    X[:, 3] = relu(X[:, 3])
+    whole = Columns(X)
+    monkeypatch.setattr(_columns, "MAX_NUMBERS", 400)
+    parts = Columns(X)
+    np.testing.assert_array_equal(parts.transform(X), whole.transform(X))
+    np.testing.assert_array_equal(parts.integer, whole.integer)
+    np.testing.assert_array_equal(parts.ranked, whole.ranked)

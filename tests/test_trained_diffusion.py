@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import HalvingGridSearchCV
 
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn import _diffusion_training as training
 from ldmlr_sklearn import _trained_diffusion as module
 from ldmlr_sklearn._persistence import write
 from ldmlr_sklearn.sampling_strategies import TemperedStrategy
@@ -31,6 +32,25 @@ def data(counts=(60, 20, 6), n_features=4, seed=0):
     y = np.repeat(np.arange(len(counts)), counts)
     rng = np.random.default_rng(seed)
     return rng.normal(size=(len(y), n_features)) + 2 * y[:, None], y
+
+
+def test_rows_too_many_to_keep_are_standardised_batch_by_batch(monkeypatch):
+    X, y = data()
+    kept = quick().fit(X, y)
+    monkeypatch.setattr(training, "MAX_RESIDENT", 0)
+    passing = quick().fit(X, y)
+    np.testing.assert_array_equal(passing.loss_curve_, kept.loss_curve_)
+    np.testing.assert_array_equal(
+        passing.sample(y, random_state=0), kept.sample(y, random_state=0)
+    )
+
+
+def test_memory_maps_that_are_read_only_are_used_as_they_are(tmp_path):
+    X, y = data()
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    resampled, _ = quick().fit_resample(mapped, y)
+    np.testing.assert_array_equal(resampled, quick().fit_resample(X, y)[0])
 
 
 # Drawing in shards
