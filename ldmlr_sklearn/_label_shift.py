@@ -133,7 +133,17 @@ def estimate_prior(proba, prior, method, shrinkage=SHRINKAGE):
     Returns
     -------
     ndarray of shape (n_classes,)
+
+    Raises
+    ------
+    ValueError
+        If the method is neither of the two, but frequencies that are given.
     """
+    if not (isinstance(method, str) and method in ESTIMATED_PRIORS):
+        raise ValueError(
+            f"adapt estimates the class frequencies, but target_prior={method!r} gives "
+            "them. Set it to 'em' or 'mapls'."
+        )
     kept = 1.0 if method == "em" else 1.0 - shrinkage
     ratio = proba / prior  # proportional to p(x | y), row by row
     found = prior

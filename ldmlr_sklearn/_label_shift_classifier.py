@@ -196,13 +196,6 @@ class LabelShiftClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             If `target_prior` is neither "em" nor "mapls".
         """
         check_is_fitted(self)
-        if not (
-            isinstance(self.target_prior, str) and self.target_prior in ESTIMATED_PRIORS
-        ):
-            raise ValueError(
-                f"adapt estimates the class frequencies, but target_prior="
-                f"{self.target_prior!r} gives them. Set it to 'em' or 'mapls'."
-            )
         self.target_prior_ = estimate_prior(
             self.estimator_.predict_proba(X),
             self.train_prior_,

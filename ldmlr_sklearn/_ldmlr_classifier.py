@@ -437,14 +437,11 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             If `target_prior` is neither "em" nor "mapls".
         """
         features = self._features(X)
-        prior = self.target_prior
-        if not (isinstance(prior, str) and prior in ESTIMATED_PRIORS):
-            raise ValueError(
-                f"adapt estimates the class frequencies, but target_prior={prior!r} "
-                "gives them. Set it to 'em' or 'mapls'."
-            )
-        proba = self.classifier_.predict_proba(features)
-        self.target_prior_ = estimate_prior(proba, self.effective_prior_, prior)
+        self.target_prior_ = estimate_prior(
+            self.classifier_.predict_proba(features),
+            self.effective_prior_,
+            self.target_prior,
+        )
         return self
 
     def predict(self, X):
