@@ -121,7 +121,7 @@ def encoding(images, backbone, n_images=10_000):
     images = images[:n_images]
     encoder = FeatureEncoder(backbone, device="cpu", random_state=0).fit(images[:64])
     batch_size = encoder.batch_size
-    network = encoder.module_
+    network = encoder.backbone_
     size = images.shape[1]
     batch = torch.randn(batch_size, 3, size, size)
 
