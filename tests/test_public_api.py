@@ -64,6 +64,27 @@ IMPORT_TABLE = {
     "_guidance": {*SCIENCE, "scipy"},
     "_class_posterior": {*SCIENCE, "scipy", "_heads"},
     "_heads": {*SCIENCE, "scipy"},
+    "inspection": {
+        "inspection._class_counts",
+        "inspection._class_recall",
+        "inspection._feature_plane",
+        "inspection._generation_quality",
+        "inspection._generation_ratio",
+        "inspection._loss_curve",
+    },
+    "inspection._class_counts": {*SCIENCE, "inspection._axes"},
+    "inspection._class_recall": {*SCIENCE, "inspection._axes"},
+    "inspection._feature_plane": {*SCIENCE, "inspection._axes"},
+    "inspection._generation_quality": {*SCIENCE, "inspection._axes", "metrics"},
+    "inspection._generation_ratio": {
+        *SCIENCE,
+        "scipy",
+        "inspection._axes",
+        "sampling_strategies",
+    },
+    "inspection._loss_curve": {"numpy", "inspection._axes"},
+    # The only module that meets matplotlib, and not before something is drawn.
+    "inspection._axes": {"numpy", "matplotlib"},
     "sampling_strategies": {"numpy", "metrics"},
     "datasets": SCIENCE,
     "metrics": {
@@ -96,7 +117,7 @@ IMPORT_TABLE = {
     "diffusion._denoiser": {"torch"},
     "diffusion._schedule": {"torch"},
 }
-PUBLIC_MODULES = ["datasets", "metrics", "sampling_strategies"]
+PUBLIC_MODULES = ["datasets", "inspection", "metrics", "sampling_strategies"]
 
 
 def module_name(file):
@@ -169,7 +190,7 @@ def test_imports_are_found(source, expected):
 
 def test_import_loads_neither_timm_nor_torchvision():
     code = (
-        "import sys, ldmlr_sklearn\n"
+        "import sys, ldmlr_sklearn, ldmlr_sklearn.inspection\n"
         "heavy = {'timm', 'torchvision', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {sorted(heavy)}' if heavy else 0)\n"
     )
