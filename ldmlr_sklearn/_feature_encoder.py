@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._encoder_training import (
     EncoderWithHead,
     TrainingRecipe,
@@ -43,7 +44,12 @@ from ldmlr_sklearn._images import (
 from ldmlr_sklearn._torch_utils import resolve_device, to_numpy
 
 
-class FeatureEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class FeatureEncoder(
+    DocumentationLinkMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
     """Turn images into the features of a network.
 
     The network is one of timm's, by name, or any of your own. It is left as it is

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from ldmlr_sklearn._class_posterior import ClassPosterior, choose
 from ldmlr_sklearn._columns import Columns
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import fit_context, spawn_seeds, unchanged_on_failure
 from ldmlr_sklearn._guidance import cross_validated_recall, guidance_from_recall
 from ldmlr_sklearn._torch_utils import (
@@ -62,7 +63,7 @@ def _copy_on(module, device):
     return module if device.type == "cpu" else copy.deepcopy(module).to(device)
 
 
-class LatentDiffusionOversampler(BaseOverSampler):
+class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
     """Over-sample with rows drawn from a class-conditional diffusion model.
 
     A denoising network learns the rows of all classes together; new rows of a class

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
     fit_context,
     seeded,
@@ -41,7 +42,9 @@ def _classifier_has(method):
     return check
 
 
-class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class LDMLRClassifier(
+    DocumentationLinkMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Classify long-tailed data with features that a diffusion model adds.
 
     The three stages of LDMLR [1]_ in one estimator: encode, add generated features,

@@ -30,6 +30,7 @@ IMPORT_TABLE = {
     },
     "_ldmlr_classifier": {
         *SCIENCE,
+        "_documentation",
         "_fitting",
         "_heads",
         "_latent_diffusion_oversampler",
@@ -38,6 +39,7 @@ IMPORT_TABLE = {
         *SCIENCE,
         "torch",
         "_backbones",
+        "_documentation",
         "_encoder_training",
         "_fitting",
         "_images",
@@ -55,6 +57,7 @@ IMPORT_TABLE = {
         "tqdm",
         "_class_posterior",
         "_columns",
+        "_documentation",
         "_fitting",
         "_guidance",
         "_torch_utils",
@@ -103,6 +106,7 @@ IMPORT_TABLE = {
     "metrics._fidelity": {*SCIENCE, "metrics._rows"},
     "metrics._novelty": {*SCIENCE, "metrics._rows"},
     "metrics._rows": SCIENCE,
+    "_documentation": set(),
     "_fitting": {"sklearn", "sklearn_compat"},
     "_torch_utils": {"numpy", "torch"},
     # The core: torch alone, and nothing of the estimators.

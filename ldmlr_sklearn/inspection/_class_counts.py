@@ -171,6 +171,7 @@ class ClassCountsDisplay:
             ax.plot(ranks, after, color=COLOURS[1], linestyle="--", label="after")
             ax.set_xlabel("rank of the class by training rows")
         ax.set(ylabel="rows", yscale="log")
-        ax.legend()
+        ax.set_ylim(bottom=0.7)  # a class of one row is a visible bar
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
