@@ -23,6 +23,8 @@ class ClassPosterior:
         Their labels 0, …, K − 1, sorted; all of them occur.
     random_state : RandomState instance
         Chooses the rows of large classes that are used.
+    sample_weight : ndarray of shape (n_samples,), optional
+        Counts within each class alone; every class weighs as many as it has rows.
 
     Attributes
     ----------
@@ -31,7 +33,7 @@ class ClassPosterior:
         Of the logits under equal class priors.
     """
 
-    def __init__(self, X, codes, random_state):
+    def __init__(self, X, codes, random_state, sample_weight=None):
         counts = np.bincount(codes)
         limit = max(2, MAX_ROWS // len(counts))
         starts = np.cumsum(counts) - counts
@@ -44,12 +46,27 @@ class ClassPosterior:
         counts = np.minimum(counts, limit)
         C = 1 / (L2_PER_ROW * len(used))
         model = LogisticRegression(C=C, max_iter=200, tol=1e-3)
-        model.fit(X[used], codes[used])
+        if sample_weight is not None:
+            sample_weight = sample_weight[used]
+            mean = np.bincount(codes[used], sample_weight) / counts
+            sample_weight = sample_weight / mean[codes[used]]
+        model.fit(X[used], codes[used], sample_weight)
         weight, bias = model.coef_, model.intercept_
         if len(counts) == 2:  # scikit-learn keeps the difference of the logits
             weight, bias = np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
         self.weight = weight.astype(X.dtype)
         self.bias = (bias - np.log(counts / counts.sum())).astype(X.dtype)
+
+    def to_arrays(self):
+        """Return the fitted model as named arrays."""
+        return {"weight": self.weight, "bias": self.bias}
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """Make a model of what `to_arrays` returned."""
+        posterior = object.__new__(cls)
+        posterior.weight, posterior.bias = arrays["weight"], arrays["bias"]
+        return posterior
 
     def log_proba(self, X, codes):
         """Return log q(y | x) of rows (n, d) and their own labels (n,): (n,)."""

@@ -20,6 +20,11 @@ MAX_ROWS = 10_000
 # Whole numbers that float64 holds exactly; and sizes whose squares it holds.
 MAX_EXACT = 2**53
 SMALL, LARGE = 1e-100, 1e100
+# The attributes of `Columns` that are arrays, or nearly so.
+_STATE = (
+    *("_minimum", "_maximum", "_from_minimum", "_unit", "_low", "_high"),
+    *("_mean", "_scale", "integer", "ranked", "low", "high"),
+)
 
 
 class Columns:
@@ -72,13 +77,40 @@ class Columns:
         for j in np.flatnonzero(~constant):
             ranked, discrete = _kind(judged[:, j], deviation[j], self.integer[j])
             if ranked:
-                self._scores[j] = _shares_of_values(rows[:, j])
+                self._scores[j] = np.stack(_shares_of_values(rows[:, j]))
                 scores = _to_scores(rows[:, j], *self._scores[j])
                 self._mean[j], self._scale[j] = scores.mean(), scores.std()
             elif discrete:
                 self._levels[j] = np.unique(rows[:, j])
         self.ranked = np.isin(np.arange(X.shape[1]), list(self._scores))
         self.low, self.high = self.transform(bounds)
+
+    def to_arrays(self):
+        """Return all that is known of the columns as named arrays."""
+        arrays = {name: getattr(self, name) for name in _STATE}
+        for name in ("_levels", "_scores"):
+            tables = getattr(self, name)
+            sizes = [np.shape(table)[-1] for table in tables.values()]
+            arrays[f"{name}_columns"] = np.array(list(tables), dtype=np.int64)
+            arrays[f"{name}_sizes"] = np.array(sizes, dtype=np.int64)
+            empty = np.empty((*((2,) if name == "_scores" else ()), 0))
+            arrays[name] = np.concatenate([empty, *tables.values()], axis=-1)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays, dtype):
+        """Make columns of what `to_arrays` returned, and of the dtype of the rows."""
+        columns = object.__new__(cls)
+        columns.dtype = np.dtype(dtype)
+        for name in _STATE:
+            setattr(columns, name, arrays[name])
+        for name in ("_levels", "_scores"):
+            ends = np.cumsum(arrays[f"{name}_sizes"])[:-1]
+            tables = np.split(arrays[name], ends, axis=-1)
+            keys = arrays[f"{name}_columns"].tolist()
+            setattr(columns, name, dict(zip(keys, tables, strict=False)))
+        columns._from_minimum = bool(columns._from_minimum)
+        return columns
 
     def transform(self, X):
         """Map rows to standardised ones (n_samples, n_features), float32."""

@@ -8,10 +8,12 @@ The one door to scikit-learn's private names.
 from contextlib import contextmanager
 
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn_compat.base import _fit_context
 from sklearn_compat.utils.validation import validate_data
 
 __all__ = [
+    "check_sample_weight",
     "fit_context",
     "seeded",
     "spawn_seeds",

@@ -2,73 +2,76 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The over-sampler: validate, standardise, seed, call the diffusion core, undo."""
 
-import copy
+import os
+import warnings
 from numbers import Integral, Real
 
+import joblib
 import numpy as np
-import torch
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
-from torch.optim.swa_utils import AveragedModel
+from sklearn.utils.validation import (
+    check_is_fitted,
+    check_non_negative,
+    column_or_1d,
+)
 from tqdm.auto import tqdm
 
-from ldmlr_sklearn._class_posterior import ClassPosterior, choose
-from ldmlr_sklearn._columns import Columns
+from ldmlr_sklearn._cached_training import recall_or_train
+from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from ldmlr_sklearn._diffusion_training import ARCHITECTURE
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
-from ldmlr_sklearn._fitting import fit_context, spawn_seeds, unchanged_on_failure
-from ldmlr_sklearn._guidance import cross_validated_recall, guidance_from_recall
-from ldmlr_sklearn._torch_utils import (
-    generator_from,
-    resolve_device,
-    to_numpy,
-    to_tensor,
+from ldmlr_sklearn._fitting import (
+    check_sample_weight,
+    fit_context,
+    spawn_seeds,
+    unchanged_on_failure,
+    validate_data,
 )
-from ldmlr_sklearn.diffusion import (
-    NOISE_SCHEDULES,
-    PREDICTION_TYPES,
-    Denoiser,
-    NoiseSchedule,
-    denoised_by,
-    guided,
-    sample_ddim,
-    train,
+from ldmlr_sklearn._frames import Containers, check_containers, is_polars
+from ldmlr_sklearn._persistence import read, write
+from ldmlr_sklearn._result_cache import cache_folder
+from ldmlr_sklearn._saved_parameters import estimator_from, pairs, plain_parameters
+from ldmlr_sklearn._torch_utils import resolve_device
+from ldmlr_sklearn._trained_diffusion import (
+    SamplingParameters,
+    TrainedDiffusion,
+    TrainingParameters,
 )
+from ldmlr_sklearn.diffusion import NOISE_SCHEDULES, PREDICTION_TYPES
 
-# Rows drawn at a time: what the network makes of them stays in the cache.
-CHUNK_ROWS = 8192
+# What the files of `save` say they hold.
+KIND = "LatentDiffusionOversampler"
+
+
+# Fitted attributes that `save` keeps, where they are there, beside the trained model.
+SAVED_ARRAYS = (
+    *("classes_", "class_counts_", "feature_names_in_"),
+    *("is_generated_", "sample_weight_"),
+)
 
 
 def _dense(X):
-    return X.toarray() if sparse.issparse(X) else X
+    # Row by row in memory: sums over columns of another layout end in other digits.
+    return np.ascontiguousarray(X.toarray() if sparse.issparse(X) else X)
 
 
-def _rising_average(decay):
-    """Make an update of averaged weights whose decay rises from 0.18 to `decay`."""
-    n_updates = 0
-
-    def update(averaged, current, _):
-        nonlocal n_updates
-        n_updates += 1
-        rising = min(decay, (1 + n_updates) / (10 + n_updates))
-        torch._foreach_lerp_(averaged, current, 1 - rising)
-
-    return update
-
-
-def _copy_on(module, device):
-    return module if device.type == "cpu" else copy.deepcopy(module).to(device)
-
-
-class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
+class LatentDiffusionOversampler(
+    DocumentationLinkMixin, CallbackSupportMixin, BaseOverSampler
+):
     """Over-sample with rows drawn from a class-conditional diffusion model.
 
     A denoising network learns the rows of all classes together; new rows of a class
     are drawn from it by DDIM [2]_ with classifier-free guidance [3]_. It stands
     wherever `imblearn.over_sampling.SMOTE` stands. This is stage (b) of LDMLR [1]_.
+
+    `sampling_strategy`, `guidance_scale`, `n_candidates`, `n_inference_steps`, `eta`
+    and `sampling_random_state` are *sampling parameters*: other values need no new
+    training, and with `memory` none is done. All that stand after them are *training
+    parameters*, up to `device`.
 
     Read more in the :ref:`User Guide <oversampling>`.
 
@@ -99,6 +102,11 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
     eta : float, default=0.0
         Noise added while sampling, from 0 (deterministic DDIM) to 1 (as ancestral
         DDPM sampling).
+
+    sampling_random_state : int, RandomState instance or None, default=None
+        Seeds the rows that `fit_resample` draws. None leaves that to `random_state`,
+        together with all else; a seed of its own lets a search draw again without
+        training again.
 
     n_train_timesteps : int, default=1000
         Number T of noise levels.
@@ -136,11 +144,25 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
     label_dropout : float, default=0.1
         Share of rows that training shows without their label, which teaches D_∅.
 
+    warm_start : bool, default=False
+        Whether a further fit starts from the fitted weights of the network in place of
+        random ones. It runs for another `max_steps` steps through a whole cycle of the
+        learning rate, and lengthens `loss_curve_`. All else that is told from the rows
+        is told anew, so that rows may be added; columns, classes and network must stay
+        the same.
+
     device : str, default="auto"
         "auto" takes CUDA, then MPS, then the CPU; or a device name of torch.
 
     random_state : int, RandomState instance or None, default=None
         Seeds initialisation, batches and sampling. Same seed, same rows.
+
+    memory : str, path-like, joblib.Memory or None, default=None
+        Folder in which trained models are kept: a fit to the same rows and labels with
+        the same training parameters, seed and versions of the libraries takes what is
+        there in place of training. It takes an integer `random_state` to be of use. Of
+        a `joblib.Memory` the location is used. The files hold no code, and several
+        processes may share the folder.
 
     verbose : int, default=0
         1 shows a progress bar.
@@ -172,6 +194,11 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
     loss_curve_ : ndarray of shape (n_steps,)
         Training loss of every step.
 
+    sample_weight_ : ndarray of shape (n_samples_new,)
+        Weights of the rows of the last `fit_resample`: the given ones, and for new
+        rows the mean of those of their class, where zeros do not count. Only there if
+        weights were given.
+
     is_generated_ : ndarray of shape (n_samples_new,), bool
         Which rows of the last `fit_resample` are new. Not there after `fit`.
 
@@ -189,9 +216,14 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
     Notes
     -----
     Training minimises E ‖v − v_θ(x_t, t, y)‖² with x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε and
-    v = √ᾱ_t ε − √(1 − ᾱ_t) x_0. All of `sampling_strategy`, `guidance_scale`,
-    `n_candidates`, `n_inference_steps` and `eta` act on sampling only; `fit` does not
-    depend on them.
+    v = √ᾱ_t ε − √(1 − ᾱ_t) x_0.
+
+    With `sample_weight`, training draws the rows of a class in proportion to their
+    weight, and those of weight zero are left out. How often a class is drawn, and how
+    many rows it has afterwards, does not depend on weights.
+
+    Callbacks of scikit-learn (`set_callbacks`, from version 1.9 on) see every training
+    step and may stop training; what a callback has stopped is not kept in `memory`.
 
     Every estimate of x_0 is clipped to the range of the training rows, column by
     column, so that generated rows are finite and keep signs and bounds.
@@ -230,6 +262,7 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_inference_steps": [Interval(Integral, 1, None, closed="left")],
         "eta": [Interval(Real, 0, 1, closed="both")],
+        "sampling_random_state": ["random_state"],
         "n_train_timesteps": [Interval(Integral, 2, None, closed="left")],
         "noise_schedule": [StrOptions(set(NOISE_SCHEDULES))],
         "prediction_type": [StrOptions(set(PREDICTION_TYPES))],
@@ -241,7 +274,9 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
         "ema_decay": [Interval(Real, 0, 1, closed="left")],
         "class_sampling": [Interval(Real, 0, 1, closed="both")],
         "label_dropout": [Interval(Real, 0, 1, closed="left")],
+        "warm_start": ["boolean"],
         "device": [str],
+        "memory": [str, os.PathLike, joblib.Memory, None],
         "verbose": ["verbose"],
     }
 
@@ -253,6 +288,7 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
         n_candidates=2,
         n_inference_steps=10,
         eta=0.0,
+        sampling_random_state=None,
         n_train_timesteps=1000,
         noise_schedule="cosine",
         prediction_type="v_prediction",
@@ -264,8 +300,10 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
         ema_decay=0.999,
         class_sampling=0.5,
         label_dropout=0.1,
+        warm_start=False,
         device="auto",
         random_state=None,
+        memory=None,
         verbose=0,
     ):
         super().__init__(sampling_strategy=sampling_strategy)
@@ -273,6 +311,7 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
         self.n_candidates = n_candidates
         self.n_inference_steps = n_inference_steps
         self.eta = eta
+        self.sampling_random_state = sampling_random_state
         self.n_train_timesteps = n_train_timesteps
         self.noise_schedule = noise_schedule
         self.prediction_type = prediction_type
@@ -284,21 +323,26 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
         self.ema_decay = ema_decay
         self.class_sampling = class_sampling
         self.label_dropout = label_dropout
+        self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
+        self.memory = memory
         self.verbose = verbose
 
     @fit_context
-    def fit(self, X, y):
+    def fit(self, X, y, *, sample_weight=None):
         """Train the diffusion model; draw from it with `sample`.
 
         Parameters
         ----------
         X : {array-like, dataframe, sparse matrix} of shape (n_samples, n_features)
-            Numeric features without missing values.
+            Numeric features without missing values. Frames are of pandas or polars.
 
         y : array-like of shape (n_samples,)
             Labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often a row is drawn in training, beside others of its class.
 
         Returns
         -------
@@ -308,30 +352,33 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
         Raises
         ------
         ValueError
-            If `X` is not 2-D, not numeric or not finite, if `y` has one class only,
-            if `sampling_strategy` does not fit `y`, or if training diverges.
+            If `X` is not 2-D, not numeric or not finite, if `y` has one class only or
+            missing labels, if `sampling_strategy` does not fit `y`, if a weight is
+            below 0 or all of a class are 0, if training diverges, or if it cannot go on
+            where `warm_start` says so.
         """
         with unchanged_on_failure(self):
-            check_classification_targets(y)
-            X, y, _ = self._check_X_y(X, y)
-            self.sampling_strategy_ = check_sampling_strategy(
-                self.sampling_strategy, y, self._sampling_type
-            )
-            init_seed, batch_seed, _ = spawn_seeds(self.random_state, 3)
-            self._train(_dense(X), y, init_seed, batch_seed)
-            vars(self).pop("is_generated_", None)
+            X, y, _ = self._check(X, y)
+            self._train(_dense(X), y, sample_weight)
+            for name in ("is_generated_", "sample_weight_"):
+                vars(self).pop(name, None)
         return self
 
-    def fit_resample(self, X, y):
+    @fit_context
+    def fit_resample(self, X, y, *, sample_weight=None):
         """Train the diffusion model and return the rows with new ones appended.
 
         Parameters
         ----------
         X : {array-like, dataframe, sparse matrix} of shape (n_samples, n_features)
-            Numeric features without missing values.
+            Numeric features without missing values. Frames are of pandas or polars.
 
         y : array-like of shape (n_samples,)
             Labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How often a row is drawn in training, beside others of its class. The
+            weights of the rows returned are in `sample_weight_`.
 
         Returns
         -------
@@ -349,9 +396,15 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
             As in `fit`.
         """
         with unchanged_on_failure(self):
-            return super().fit_resample(X, y)
+            containers = Containers(X, y)
+            X, labels, is_one_hot = self._check(X, y)
+            X_resampled, y_resampled = self._fit_resample(X, labels, sample_weight)
+            if is_one_hot:
+                every = np.arange(np.shape(y)[1])
+                y_resampled = np.equal.outer(y_resampled, every).astype(int)
+            return containers.restore(X_resampled, y_resampled)
 
-    def sample(self, y, *, random_state=None):
+    def sample(self, y, *, random_state=None, n_jobs=None):
         """Draw one new row for every label.
 
         Parameters
@@ -361,6 +414,10 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
 
         random_state : int, RandomState instance or None, default=None
             Seeds this draw.
+
+        n_jobs : int or None, default=None
+            Number of workers of joblib that share the rows in chunks of fixed size.
+            Which rows are drawn does not depend on it.
 
         Returns
         -------
@@ -383,7 +440,78 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
                 f"Expected labels among {self.classes_.tolist()}."
             )
         (seed,) = spawn_seeds(random_state, 1)
-        return self._draw(np.searchsorted(self.classes_, y), seed)
+        return self._draw(np.searchsorted(self.classes_, y), seed, n_jobs)
+
+    def save(self, path):
+        """Save the fitted over-sampler as a file that holds no code.
+
+        It is a safetensors file with the parameters and the fitted state, and can be
+        loaded on any machine. `memory`, which belongs to a machine, is left out.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, or to replace, such as "sampler.safetensors".
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If no diffusion model was trained.
+        TypeError
+            If a parameter is a function or a `RandomState` instance, or if the classes
+            are neither text nor numbers.
+        """
+        check_is_fitted(self, "denoiser_")
+        arrays, values = self._trained.to_plain()
+        fitted = {name: vars(self)[name] for name in SAVED_ARRAYS if name in vars(self)}
+        values |= {
+            "parameters": plain_parameters(self.get_params(deep=False), ("memory",)),
+            "n_features_in_": self.n_features_in_,
+            "sampling_strategy_": pairs(self.sampling_strategy_),
+        }
+        write(path, KIND, arrays | fitted, values)
+
+    @classmethod
+    def load(cls, path):
+        """Load an over-sampler that `save` has saved; no code is executed.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        LatentDiffusionOversampler
+            The fitted over-sampler, with `memory` at None.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged, not one of `save`, or from a later major version.
+        """
+        arrays, values = read(path, KIND)
+        sampler = estimator_from(cls, values["parameters"])
+        sampler.n_features_in_ = values["n_features_in_"]
+        sampler.sampling_strategy_ = dict(values["sampling_strategy_"])
+        for name in SAVED_ARRAYS:
+            if name in arrays:
+                setattr(sampler, name, arrays[name])
+        trained = TrainedDiffusion.from_plain(arrays, values)
+        vars(sampler).update(_attributes_of(trained))
+        return sampler
+
+    def _check(self, X, y):
+        """Return rows and labels as arrays, and whether the labels are one-hot."""
+        check_containers(X, y)
+        check_classification_targets(y)
+        X, y, is_one_hot = self._check_X_y(X, y)
+        self.sampling_strategy_ = check_sampling_strategy(
+            self.sampling_strategy, y, self._sampling_type
+        )
+        return X, y, is_one_hot
 
     def _check_X_y(self, X, y, accept_sparse=None):
         if getattr(X, "ndim", 2) > 2:
@@ -392,133 +520,135 @@ class LatentDiffusionOversampler(DocumentationLinkMixin, BaseOverSampler):
                 f"shape {X.shape}. Encode images first: make_pipeline("
                 "FeatureEncoder(), LatentDiffusionOversampler(), ...)."
             )
+        if self._continues():
+            # The columns must be those that the network was trained on.
+            validate_data(self, X, reset=False, skip_check_array=True)
+        if is_polars(y):
+            y = np.asarray(y)
         return super()._check_X_y(X, y, accept_sparse)
 
-    def _fit_resample(self, X, y):
-        init_seed, batch_seed, sample_seed = spawn_seeds(self.random_state, 3)
+    def _fit_resample(self, X, y, sample_weight=None):
         rows = _dense(X)
+        seed, weights = self._train(rows, y, sample_weight)
+        if self.sampling_random_state is not None:
+            (seed,) = spawn_seeds(self.sampling_random_state, 1)
         n_new = np.array(list(self.sampling_strategy_.values()), dtype=int)
-        self._train(rows, y, init_seed, batch_seed)
         new_classes = np.array(list(self.sampling_strategy_), dtype=self.classes_.dtype)
-        labels = np.repeat(np.searchsorted(self.classes_, new_classes), n_new)
-        new_rows = self._draw(labels, sample_seed)
-        self.is_generated_ = np.arange(len(rows) + len(labels)) >= len(rows)
+        codes = np.repeat(np.searchsorted(self.classes_, new_classes), n_new)
+        new_rows = self._draw(codes, seed)
+        self.is_generated_ = np.arange(len(rows) + len(codes)) >= len(rows)
+        vars(self).pop("sample_weight_", None)
+        if weights is not None:
+            present = np.searchsorted(self.classes_, y)[weights > 0]
+            mean = np.bincount(present, weights[weights > 0]) / np.bincount(present)
+            self.sample_weight_ = np.concatenate([weights, mean[codes]])
         if sparse.issparse(X):
             X_resampled = sparse.vstack([X, type(X)(new_rows)], format=X.format)
         else:
             X_resampled = np.concatenate([X, new_rows])
-        return X_resampled, np.concatenate([y, self.classes_[labels]])
+        return X_resampled, np.concatenate([y, self.classes_[codes]])
 
-    def _train(self, X, y, init_seed, batch_seed):
-        """Fit the denoiser to dense rows and set the fitted attributes."""
-        device = resolve_device(self.device)
-        self.classes_, codes, self.class_counts_ = np.unique(
-            y, return_inverse=True, return_counts=True
-        )
-        self._columns = Columns(X)
-        self.integer_columns_ = self._columns.integer
-        self.ranked_columns_ = self._columns.ranked
+    def _continues(self):
+        return self.warm_start and hasattr(self, "_trained")
 
-        order = np.argsort(codes, kind="stable")
-        rows = self._columns.transform(X[order])
-        deal = np.random.RandomState(batch_seed)
-        self.expected_recall_ = cross_validated_recall(
-            rows, codes[order], self.class_counts_, deal
+    @with_callbacks
+    def _train(self, X, y, sample_weight):
+        """Set the fitted attributes; return the seed for drawing, and the weights."""
+        *seeds, sample_seed = spawn_seeds(self.random_state, 3)
+        classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+        start = self._trained_before(classes) if self._continues() else None
+        weights, present = None, slice(None)
+        if sample_weight is not None:
+            weights = _check_weights(sample_weight, X, codes, classes)
+            present = weights > 0
+        data = dict(
+            X=X[present],
+            codes=codes[present],
+            sample_weight=None if weights is None else weights[present],
+            parameters=self._parameters(TrainingParameters).resolved(len(X[present])),
+            seeds=seeds,
+            device=resolve_device(self.device),
+            start=start,
         )
-        self._posterior = ClassPosterior(rows, codes[order], deal)
-        x0 = to_tensor(rows).to(device)
-        batch_size = min(self.batch_size, len(X))
-        n_steps = self.max_steps
-        if n_steps == "auto":
-            n_steps = int(np.clip(100 * len(X) // batch_size, 300, 1000))
-        network = Denoiser(
-            X.shape[1],
-            len(self.classes_),
-            self.n_train_timesteps,
-            hidden_dim=self.hidden_dim,
-            n_blocks=self.n_blocks,
-            generator=generator_from(init_seed),
-        ).to(device)
-        # Kept, so that parameters set after training cannot garble what is drawn.
-        self._prediction_type = self.prediction_type
-        self._schedule = NoiseSchedule.from_name(
-            self.noise_schedule, self.n_train_timesteps
-        )
-        average = AveragedModel(network, multi_avg_fn=_rising_average(self.ema_decay))
-        losses = train(
-            network,
-            self._schedule.to(device),
-            x0,
-            to_tensor(self.class_counts_, torch.int64).to(device),
-            n_steps=n_steps,
-            batch_size=batch_size,
-            learning_rate=self.learning_rate,
-            class_sampling=self.class_sampling,
-            label_dropout=self.label_dropout,
-            prediction_type=self._prediction_type,
-            generator=generator_from(batch_seed, device),
-        )
-        loss_curve = []
-        progress = dict(total=n_steps, desc="diffusion", disable=not self.verbose)
-        for loss in tqdm(losses, **progress):
-            average.update_parameters(network)
-            loss_curve.append(loss)
-        self.loss_curve_ = to_numpy(torch.stack(loss_curve))
-        if not np.isfinite(self.loss_curve_).all():
+        n_steps = data["parameters"].max_steps
+        metadata = None if weights is None else {"sample_weight": weights}
+        task = FitTask(self, n_steps, dict(X=X, y=y, metadata=metadata))
+
+        self.classes_, self.class_counts_ = classes, counts
+
+        def watch(losses, so_far):
+            steps = task.watch(losses, lambda: _attributes_of(so_far()))
+            shown = dict(total=n_steps, desc="diffusion", disable=not self.verbose)
+            return tqdm(steps, **shown)
+
+        trained = recall_or_train(self._cache_folder(), data, watch)
+        vars(self).update(_attributes_of(trained))
+        task.end()
+        return sample_seed, weights
+
+    def _cache_folder(self):
+        """Return the folder for trained models, or None."""
+        folder = cache_folder(self.memory)
+        if folder is not None and self.random_state is None:
+            warnings.warn(
+                f"memory={self.memory!r} is of no use with random_state=None: every "
+                "fit has seeds of its own, so that nothing is kept. Set random_state "
+                "to an integer.",
+                stacklevel=2,
+            )
+            return None
+        return folder
+
+    def _trained_before(self, classes):
+        """Return the model to go on with, if it fits the classes and the parameters."""
+        if not np.array_equal(classes, self.classes_):
             raise ValueError(
-                f"Training diverged: the loss is {self.loss_curve_[-1]} after "
-                f"{n_steps} steps with learning_rate={self.learning_rate}. "
-                "Lower the learning_rate."
+                f"y has the classes {classes.tolist()}, but warm_start=True goes on "
+                f"with a network for {self.classes_.tolist()}. Give rows of these "
+                "classes, or set warm_start=False."
             )
-        self.denoiser_ = average.module.cpu().eval().requires_grad_(False)
-
-    def _draw(self, codes, seed):
-        """Draw rows for class indices (n_rows,) from the fitted denoiser."""
-        device = resolve_device(self.device)
-        generator = generator_from(seed, device)
-        choice = np.random.RandomState(seed)
-        schedule = self._schedule.to(device)
-        network = _copy_on(self.denoiser_, device)
-        low, high = (
-            to_tensor(bound).to(device)
-            for bound in (self._columns.low, self._columns.high)
-        )
-        mixed = guided(
-            denoised_by(network, schedule, self._prediction_type),
-            self._resolve_guidance(),
-            network.null_label,
-        )
-
-        def denoise(xt, t, labels):
-            return mixed(xt, t, labels).clamp(low, high)
-
-        rows = np.empty((len(codes), self.n_features_in_), dtype=self._columns.dtype)
-        order = np.argsort(codes, kind="stable")  # candidates of a class lie together
-        size = max(1, CHUNK_ROWS // self.n_candidates)
-        for start in range(0, len(codes), size):
-            chunk = order[start : start + size]
-            candidates = np.repeat(codes[chunk], self.n_candidates)
-            labels = to_tensor(candidates, torch.int64).to(device)
-            noise = torch.empty(len(labels), rows.shape[1], device=device)
-            x0 = to_numpy(
-                sample_ddim(
-                    denoise,
-                    schedule,
-                    labels,
-                    noise.normal_(generator=generator),
-                    n_steps=self.n_inference_steps,
-                    eta=self.eta,
-                    generator=generator,
+        for name in ARCHITECTURE:
+            now = getattr(self, name)
+            before = getattr(self._trained.parameters, name)
+            if now != before:
+                raise ValueError(
+                    f"{name}={now!r}, but warm_start=True goes on with a network that "
+                    f"was trained with {before!r}. Take that, or set warm_start=False."
                 )
-            )
-            if self.n_candidates > 1:
-                weights = self._posterior.log_proba(x0, candidates)
-                n_chosen = np.bincount(codes[chunk], minlength=len(self.classes_))
-                x0 = x0[choose(weights, candidates, n_chosen, choice)]
-            rows[chunk] = self._columns.inverse_transform(x0)
-        return rows
+        return self._trained
 
-    def _resolve_guidance(self):
-        if self.guidance_scale == "auto":
-            return guidance_from_recall(self.expected_recall_)
-        return float(self.guidance_scale)
+    def _parameters(self, kind):
+        """Return the constructor parameters of one kind, a named tuple."""
+        return kind(*(getattr(self, name) for name in kind._fields))
+
+    def _draw(self, codes, seed, n_jobs=None):
+        """Draw rows for class indices (n_rows,) from the trained model."""
+        sampling = self._parameters(SamplingParameters)
+        device = resolve_device(self.device)
+        return self._trained.draw(codes, sampling, seed, device, n_jobs)
+
+
+def _attributes_of(trained):
+    """Return the attributes of a fitted over-sampler that its model determines."""
+    return dict(
+        _trained=trained,
+        denoiser_=trained.denoiser,
+        expected_recall_=trained.expected_recall,
+        integer_columns_=trained.columns.integer,
+        ranked_columns_=trained.columns.ranked,
+        loss_curve_=trained.loss_curve,
+    )
+
+
+def _check_weights(sample_weight, X, codes, classes):
+    """Return valid weights (n_samples,), float64: none below 0, no class without."""
+    weights = check_sample_weight(sample_weight, X, dtype=np.float64)
+    check_non_negative(weights, "sample_weight")
+    without = np.bincount(codes, weights) == 0
+    if without.any():
+        raise ValueError(
+            "sample_weight is 0 for all rows of the classes "
+            f"{classes[without].tolist()}, of which nothing can be learned then. Give "
+            "some of their rows a weight, or leave these classes out."
+        )
+    return weights

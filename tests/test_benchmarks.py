@@ -5,6 +5,7 @@
 import json
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
@@ -371,3 +372,31 @@ def test_losses_of_the_ablation_agree_with_the_plain_one_where_they_must(script)
     # With hardly any noise the nearest clean row is the row itself.
     plain, _, calibrated = losses(torch.zeros(6, dtype=torch.int64))
     torch.testing.assert_close(calibrated, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_all_ways_of_a_search_agree(script, monkeypatch, tmp_path, capsys):
+    search = script("search")
+    X, y = rows((40, 24, 12))
+    np.savez(tmp_path / "given.npz", X_train=X, y_train=y)
+    monkeypatch.setitem(search.GRID, f"{search.STEP}__eta", [0.0])
+    monkeypatch.setitem(search.GRID, f"{search.STEP}__n_inference_steps", [2])
+    threads = {"2 threads": lambda: joblib.parallel_config("threading", n_jobs=2)}
+    monkeypatch.setattr(search, "WAYS", search.WAYS | threads)
+    for way in ("2 loky workers", "2 dask workers"):  # tested with the cache itself
+        monkeypatch.delitem(search.WAYS, way)
+    options = ["--rows", "60", "--max-steps", "5", "--json", "record.json"]
+    search.main(["given.npz", "--uncached", "3", *options])
+    record = json.loads(Path("record.json").read_text())
+    assert record["n_rows"] == 60 and record["n_candidates"] == 6
+    searches = record["searches"]
+    assert list(searches) == [
+        "cached, 1 process",
+        "cached, 2 threads",
+        "without cache, 1 process",
+    ]
+    assert {row["largest_difference"] for row in searches.values()} == {0}
+    assert len({row["best_score"] for row in searches.values()}) == 1
+    assert searches["without cache, 1 process"]["n_tried"] in (2, 3)
+    table = Path("record.rst").read_text()
+    assert ".. csv-table:: 6 candidates in 3 folds of 60 rows" in table
+    assert "without cache, 1 process" in capsys.readouterr().out

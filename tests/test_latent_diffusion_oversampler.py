@@ -22,7 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
-import ldmlr_sklearn._latent_diffusion_oversampler as module
+import ldmlr_sklearn._diffusion_training as module
 from ldmlr_sklearn import LatentDiffusionOversampler
 
 QUICK = dict(max_steps=30, n_inference_steps=3, hidden_dim=32, random_state=0)

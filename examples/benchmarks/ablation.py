@@ -36,7 +36,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
-import ldmlr_sklearn._latent_diffusion_oversampler as module
+import ldmlr_sklearn._trained_diffusion as module
 from ldmlr_sklearn import LatentDiffusionOversampler
 from ldmlr_sklearn._class_posterior import ClassPosterior, choose
 from ldmlr_sklearn._heads import AnchoredHead, softmax_head

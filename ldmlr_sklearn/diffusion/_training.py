@@ -39,8 +39,9 @@ def draw_rows(
     class_probability: Tensor,
     n_rows: int,
     generator: torch.Generator,
+    edges: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw a class by its probability, then one of its rows evenly.
+    """Draw a class by its probability, then one of its rows, evenly or by `edges`.
 
     Rows lie sorted by class: class c occupies `class_sizes[c]` rows from
     `class_starts[c]` on. Returns the row numbers and the labels, both (n_rows,).
@@ -49,9 +50,22 @@ def draw_rows(
         class_probability, n_rows, replacement=True, generator=generator
     )
     u = torch.rand(n_rows, generator=generator, device=labels.device)
+    if edges is not None:
+        place = labels.to(edges) + u.to(edges)
+        return torch.searchsorted(edges, place, right=True).to(labels.device), labels
     sizes = class_sizes[labels]
     within = (u * sizes).long().clamp(max=sizes - 1)  # u rounds up to 1 at times
     return class_starts[labels] + within, labels
+
+
+def weight_edges(row_weight: Tensor, class_sizes: Tensor) -> Tensor:
+    """Return c + the share of class c that rows up to this one weigh, (n,), float64.
+
+    In double precision: single precision would merge the rows of large classes.
+    """
+    classes = row_weight.double().split(class_sizes.tolist())
+    totals = [weights.cumsum(0) for weights in classes]
+    return torch.cat([c + total / total[-1] for c, total in enumerate(totals)])
 
 
 def train(
@@ -67,6 +81,7 @@ def train(
     label_dropout: float,
     prediction_type: str,
     generator: torch.Generator,
+    row_weight: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Train a network in place; yield the loss of every step, a tensor ().
 
@@ -89,6 +104,8 @@ def train(
     prediction_type : str
     generator : torch.Generator
         On the device of `x0`.
+    row_weight : Tensor of shape (n,), on the CPU, optional
+        Rows of a class are drawn in proportion to it. All are above 0.
     """
     device = x0.device
     class_starts = class_sizes.cumsum(0) - class_sizes
@@ -99,10 +116,15 @@ def train(
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=n_steps, cycle_momentum=False
     )
+    edges = None
+    if row_weight is not None:
+        # MPS has no double precision.
+        place = "cpu" if device.type == "mps" else device
+        edges = weight_edges(row_weight, class_sizes).to(place)
     spread = torch.arange(batch_size, device=device) / batch_size
     for _ in range(n_steps):
         rows, labels = draw_rows(
-            class_starts, class_sizes, class_probability, batch_size, generator
+            class_starts, class_sizes, class_probability, batch_size, generator, edges
         )
         u = torch.rand(2, batch_size, generator=generator, device=device)
         t = ((spread + u[0, :1]) % 1 * len(schedule)).long()

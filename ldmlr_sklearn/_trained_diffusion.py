@@ -1,0 +1,236 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""A trained diffusion model of rows: what training yields, and drawing from it."""
+
+import copy
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+
+from ldmlr_sklearn._class_posterior import ClassPosterior, choose
+from ldmlr_sklearn._columns import Columns
+from ldmlr_sklearn._guidance import guidance_from_recall
+from ldmlr_sklearn._torch_utils import generator_from, to_numpy, to_tensor
+from ldmlr_sklearn.diffusion import (
+    Denoiser,
+    NoiseSchedule,
+    denoised_by,
+    guided,
+    sample_ddim,
+)
+
+# Rows drawn at a time: what the network makes of them stays in the cache.
+CHUNK_ROWS = 8192
+
+
+class TrainingParameters(NamedTuple):
+    """The parameters that training depends on."""
+
+    n_train_timesteps: int
+    noise_schedule: str
+    prediction_type: str
+    hidden_dim: int
+    n_blocks: int
+    max_steps: int | str
+    batch_size: int
+    learning_rate: float
+    ema_decay: float
+    class_sampling: float
+    label_dropout: float
+
+    def resolved(self, n_rows):
+        """Return them with numbers in place of "auto"."""
+        batch_size = min(self.batch_size, n_rows)
+        n_steps = self.max_steps
+        if n_steps == "auto":
+            n_steps = int(np.clip(100 * n_rows // batch_size, 300, 1000))
+        return self._replace(max_steps=n_steps, batch_size=batch_size)
+
+    def network(self, n_features, n_classes, generator):
+        """Make the network, with initial weights."""
+        return Denoiser(
+            n_features,
+            n_classes,
+            self.n_train_timesteps,
+            hidden_dim=self.hidden_dim,
+            n_blocks=self.n_blocks,
+            generator=generator,
+        )
+
+
+class SamplingParameters(NamedTuple):
+    """The parameters that act on drawing rows alone."""
+
+    guidance_scale: float | str
+    n_candidates: int
+    n_inference_steps: int
+    eta: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedDiffusion:
+    """A trained diffusion model of rows of classes 0, …, K − 1.
+
+    Parameters
+    ----------
+    parameters : TrainingParameters
+        Those it was trained with, resolved.
+    columns : Columns
+        Maps rows to standardised ones and back.
+    posterior : ClassPosterior
+        Which class a standardised row belongs to.
+    expected_recall : float
+        Cross-validated recall of the rare classes.
+    denoiser : Denoiser
+        The network with averaged weights, on the CPU.
+    loss_curve : ndarray of shape (n_steps,)
+        Training loss of every step.
+    """
+
+    parameters: TrainingParameters
+    columns: Columns
+    posterior: ClassPosterior
+    expected_recall: float
+    denoiser: Denoiser
+    loss_curve: np.ndarray
+
+    def draw(self, codes, sampling, seed, device, n_jobs=None):
+        """Draw one row for every class index.
+
+        Rows are drawn in chunks of fixed size, each with a seed of its own: they do
+        not depend on which worker draws which chunk.
+
+        Parameters
+        ----------
+        codes : ndarray of shape (n_rows,)
+            Class indices 0, …, K − 1.
+        sampling : SamplingParameters
+        seed : int
+        device : torch.device
+        n_jobs : int or None
+            Number of workers of joblib.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            In the dtype of the training rows.
+        """
+        rows = np.empty((len(codes), len(self.columns.integer)), self.columns.dtype)
+        order = np.argsort(codes, kind="stable")  # candidates of a class lie together
+        size = max(1, CHUNK_ROWS // sampling.n_candidates)
+        chunks = [order[start : start + size] for start in range(0, len(codes), size)]
+        drawn = Parallel(n_jobs=n_jobs)(
+            delayed(self._draw_chunk)(
+                codes[chunk], sampling, _seed_of_chunk(seed, number), device
+            )
+            for number, chunk in enumerate(chunks)
+        )
+        for chunk, part in zip(chunks, drawn, strict=True):
+            rows[chunk] = part
+        return rows
+
+    def _draw_chunk(self, codes, sampling, seed, device):
+        """Draw rows for class indices in ascending order, all at once."""
+        generator = generator_from(seed, device)
+        schedule = self._schedule().to(device)
+        network = self.denoiser
+        if device.type != "cpu":
+            network = copy.deepcopy(network).to(device)
+        low, high = (
+            to_tensor(bound).to(device)
+            for bound in (self.columns.low, self.columns.high)
+        )
+        scale = sampling.guidance_scale
+        if scale == "auto":
+            scale = guidance_from_recall(self.expected_recall)
+        mixed = guided(
+            denoised_by(network, schedule, self.parameters.prediction_type),
+            float(scale),
+            network.null_label,
+        )
+
+        def denoise(xt, t, labels):
+            return mixed(xt, t, labels).clamp(low, high)
+
+        candidates = np.repeat(codes, sampling.n_candidates)
+        labels = to_tensor(candidates, torch.int64).to(device)
+        noise = torch.empty(len(labels), len(low), device=device)
+        x0 = to_numpy(
+            sample_ddim(
+                denoise,
+                schedule,
+                labels,
+                noise.normal_(generator=generator),
+                n_steps=sampling.n_inference_steps,
+                eta=sampling.eta,
+                generator=generator,
+            )
+        )
+        if sampling.n_candidates > 1:
+            weights = self.posterior.log_proba(x0, candidates)
+            n_chosen = np.bincount(codes, minlength=network.null_label)
+            choice = np.random.RandomState(seed)
+            x0 = x0[choose(weights, candidates, n_chosen, choice)]
+        return self.columns.inverse_transform(x0)
+
+    def _schedule(self):
+        name, n_timesteps = (
+            self.parameters.noise_schedule,
+            self.parameters.n_train_timesteps,
+        )
+        return NoiseSchedule.from_name(name, n_timesteps)
+
+    def to_plain(self):
+        """Return all of it as named arrays and plain values, to be stored."""
+        parts = {
+            "columns": self.columns.to_arrays(),
+            "posterior": self.posterior.to_arrays(),
+            "denoiser": self.denoiser.state_dict(),
+        }
+        arrays = {
+            f"{part}.{name}": array
+            for part, named in parts.items()
+            for name, array in named.items()
+        }
+        arrays["loss_curve"] = self.loss_curve
+        values = {
+            "training": self.parameters._asdict(),
+            "dtype": self.columns.dtype.str,
+            "expected_recall": self.expected_recall,
+        }
+        return arrays, values
+
+    @classmethod
+    def from_plain(cls, arrays, values):
+        """Make a model of what `to_plain` returned."""
+
+        def part(prefix):
+            return {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+
+        parameters = TrainingParameters(**values["training"])
+        columns = Columns.from_arrays(part("columns."), values["dtype"])
+        posterior = ClassPosterior.from_arrays(part("posterior."))
+        denoiser = parameters.network(
+            len(columns.integer), len(posterior.bias), generator_from(0)
+        )
+        weights = {n: torch.from_numpy(w) for n, w in part("denoiser.").items()}
+        denoiser.load_state_dict(weights)
+        return cls(
+            parameters,
+            columns,
+            posterior,
+            values["expected_recall"],
+            denoiser.eval().requires_grad_(False),
+            arrays["loss_curve"],
+        )
+
+
+def _seed_of_chunk(seed, number):
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

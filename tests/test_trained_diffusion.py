@@ -1,0 +1,272 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Drawing in shards, training further, and storing what was trained."""
+
+import pickle
+
+import cloudpickle
+import joblib
+import numpy as np
+import pytest
+from imblearn.pipeline import make_pipeline
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import HalvingGridSearchCV
+
+from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn import _trained_diffusion as module
+from ldmlr_sklearn._persistence import write
+from ldmlr_sklearn.sampling_strategies import TemperedStrategy
+
+QUICK = dict(max_steps=20, n_inference_steps=3, hidden_dim=16, random_state=0)
+
+
+def quick(**params):
+    return LatentDiffusionOversampler(**{**QUICK, **params})
+
+
+def data(counts=(60, 20, 6), n_features=4, seed=0):
+    y = np.repeat(np.arange(len(counts)), counts)
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(len(y), n_features)) + 2 * y[:, None], y
+
+
+# Drawing in shards
+
+
+@pytest.mark.parametrize("n_candidates", [1, 3])
+def test_rows_do_not_depend_on_the_workers(monkeypatch, n_candidates):
+    monkeypatch.setattr(module, "CHUNK_ROWS", 100)
+    sampler = quick(eta=0.5, n_candidates=n_candidates).fit(*data())
+    labels = np.random.default_rng(0).integers(0, 3, 1000)
+    expected = sampler.sample(labels, random_state=0)
+    for n_jobs in (2, 3):
+        with joblib.parallel_config(backend="threading"):
+            rows = sampler.sample(labels, random_state=0, n_jobs=n_jobs)
+        np.testing.assert_array_equal(rows, expected)
+
+
+def test_rows_are_the_same_from_other_processes():
+    sampler = quick(n_candidates=3000).fit(*data())  # chunks of two rows
+    labels = [0, 1, 2, 0, 1, 2]
+    expected = sampler.sample(labels, random_state=0)
+    rows = sampler.sample(labels, random_state=0, n_jobs=2)
+    # Workers may run on fewer threads, which changes the last digits.
+    np.testing.assert_allclose(rows, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_are_independent_and_alike(monkeypatch):
+    sampler = quick(max_steps=300, guidance_scale=1.0).fit(*data())
+    whole = sampler.sample(np.zeros(1000, int), random_state=0)
+    monkeypatch.setattr(module, "CHUNK_ROWS", 100)
+    parts = sampler.sample(np.zeros(1000, int), random_state=0)
+    assert len(np.unique(parts, axis=0)) == 1000
+    np.testing.assert_allclose(parts.mean(0), whole.mean(0), atol=0.2)
+    # The rows of a chunk depend on its number and on nothing after it.
+    some = sampler.sample(np.zeros(250, int), random_state=0)
+    np.testing.assert_array_equal(some[:200], parts[:200])
+
+
+# Training further
+
+
+def test_warm_start_goes_on_from_the_fitted_weights():
+    X, y = data()
+    sampler = quick(warm_start=True, max_steps=200).fit(X, y)
+    first = sampler.loss_curve_
+    weights = sampler.denoiser_.state_dict()
+    sampler.set_params(max_steps=3, learning_rate=1e-12).fit(X, y)
+    assert sampler.loss_curve_.shape == (203,)
+    np.testing.assert_array_equal(sampler.loss_curve_[:200], first)
+    for name, weight in sampler.denoiser_.state_dict().items():
+        np.testing.assert_allclose(weight, weights[name], atol=1e-6)
+    assert sampler.loss_curve_[200:].max() < 0.8 * first[:3].min()
+    assert not np.allclose(sampler.loss_curve_[200:], first[:3])
+
+    again = quick(warm_start=True, max_steps=200).fit(X, y)
+    again.set_params(max_steps=3, learning_rate=1e-12).fit_resample(X, y)
+    np.testing.assert_array_equal(again.loss_curve_, sampler.loss_curve_)
+    anew = sampler.set_params(warm_start=False).fit(X, y)
+    assert anew.loss_curve_.shape == (3,)
+
+
+def test_warm_start_takes_new_rows_and_their_range():
+    X, y = data()
+    sampler = quick(warm_start=True).fit(X, y)
+    sampler.fit(*data((80, 30, 9), seed=1))
+    assert sampler.class_counts_.tolist() == [80, 30, 9]
+    sampler.fit(X + 100, y)
+    rows = sampler.sample(np.repeat([0, 1, 2], 50), random_state=0)
+    assert (rows >= X.min(0) + 100).all() and (rows <= X.max(0) + 100).all()
+
+
+def test_warm_start_is_part_of_the_key(tmp_path):
+    X, y = data()
+    plain = quick(warm_start=True).fit(X, y).fit(X, y)
+    for _ in range(2):
+        cached = quick(warm_start=True, memory=tmp_path).fit(X, y).fit(X, y)
+        np.testing.assert_array_equal(cached.loss_curve_, plain.loss_curve_)
+        np.testing.assert_array_equal(
+            cached.sample([0, 1], random_state=0), plain.sample([0, 1], random_state=0)
+        )
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+
+
+def test_warm_start_needs_the_same_columns_classes_and_network():
+    X, y = data()
+    sampler = quick(warm_start=True).fit(X, y)
+    before = vars(sampler).copy()
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 4"):
+        sampler.fit(X[:, :3], y)
+    with pytest.raises(ValueError, match=r"classes \[0, 1\].* a network for \[0, 1, 2"):
+        sampler.fit_resample(X[y < 2], y[y < 2])
+    assert vars(sampler) == before
+    for name, value in dict(
+        hidden_dim=8, n_blocks=1, n_train_timesteps=9, prediction_type="epsilon"
+    ).items():
+        sampler = quick(warm_start=True).fit(X, y).set_params(**{name: value})
+        with pytest.raises(ValueError, match=f"{name}={value!r}, but warm_start=True"):
+            sampler.fit(X, y)
+
+
+def test_halving_over_training_steps():
+    X, y = data((60, 40, 30))
+    steps = "latentdiffusionoversampler__max_steps"
+    models = {
+        steps: make_pipeline(quick(), LogisticRegression()),
+        "oversampler__max_steps": LDMLRClassifier(oversampler=quick(), random_state=0),
+        f"ldmlrclassifier__oversampler__{steps.split('__')[1]}": make_pipeline(
+            LDMLRClassifier(oversampler=quick(), random_state=0)
+        ),
+    }
+    for resource, model in models.items():
+        prefix = resource.removesuffix("max_steps")
+        search = HalvingGridSearchCV(
+            model,
+            {f"{prefix}learning_rate": [1e-3, 2e-3, 4e-3]},
+            resource=resource,
+            min_resources=4,
+            max_resources=12,
+            cv=2,
+        ).fit(X, y)
+        assert search.n_resources_ == [4, 12]
+        assert search.best_estimator_.get_params()[resource] == 12
+
+
+# Storing
+
+
+def same_rows(one, other):
+    labels = one.classes_[[0, -1, 0]]
+    np.testing.assert_array_equal(
+        one.sample(labels, random_state=5), other.sample(labels, random_state=5)
+    )
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["a", "bb", "ü"]),
+        np.array(["a", "bb", "ü"], dtype=object),
+        np.array([-3, 0, 7], dtype=np.int16),
+        np.array([0.0, 1.0, 2.0]),
+        np.array([False, True, True]),
+    ],
+    ids=["text", "object", "int", "float", "bool"],
+)
+def test_labels_survive_a_file(tmp_path, labels):
+    X, y = data()
+    sampler = quick()
+    sampler.fit_resample(X, labels[y])
+    sampler.save(tmp_path / "sampler.safetensors")
+    loaded = LatentDiffusionOversampler.load(tmp_path / "sampler.safetensors")
+    assert loaded.classes_.dtype == labels.dtype
+    assert loaded.sampling_strategy_ == sampler.sampling_strategy_
+    same_rows(loaded, sampler)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.int64, bool])
+def test_columns_survive_a_file(tmp_path, dtype):
+    X, y = data()
+    X[:, 0] = np.exp(5 * X[:, 0]).clip(max=6e4)  # ranked
+    X[:, 1] = np.arange(len(X)) % 3  # levels
+    X = (X > 2) if dtype is bool else X.astype(dtype)
+    if dtype is np.int64:
+        X[:, 2] += 2**60  # beyond what float64 holds
+    sampler = quick(guidance_scale=0.5, memory=tmp_path).fit(X, y)
+    sampler.save(str(tmp_path / "sampler.safetensors"))
+    loaded = LatentDiffusionOversampler.load(str(tmp_path / "sampler.safetensors"))
+    assert loaded.get_params() == {**sampler.get_params(), "memory": None}
+    assert loaded.sample([0]).dtype == dtype
+    same_rows(loaded, sampler)
+    for name, value in vars(sampler).items():
+        if name.endswith("_") and name != "denoiser_":
+            np.testing.assert_equal(vars(loaded)[name], value)
+
+
+def test_everything_fitted_survives_a_file(tmp_path):
+    pd = pytest.importorskip("pandas")
+    X, y = data()
+    sampler = quick(sampling_strategy={0: 60, 2: 10}, warm_start=True)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    sampler.fit_resample(frame, y, sample_weight=np.linspace(0, 1, len(y)))
+    sampler.save(tmp_path / "sampler")
+    loaded = LatentDiffusionOversampler.load(tmp_path / "sampler")
+    assert loaded.sampling_strategy == {0: 60, 2: 10}
+    np.testing.assert_array_equal(loaded.feature_names_in_, list("abcd"))
+    np.testing.assert_array_equal(loaded.sample_weight_, sampler.sample_weight_)
+    np.testing.assert_array_equal(loaded.is_generated_, sampler.is_generated_)
+    assert loaded.n_features_in_ == 4
+    for one in (sampler, loaded):
+        one.fit(frame, y)
+    np.testing.assert_array_equal(loaded.loss_curve_, sampler.loss_curve_)
+    same_rows(loaded, sampler)
+
+
+def test_every_kind_of_pickle(tmp_path):
+    sampler = quick(memory=tmp_path).fit(*data())
+    joblib.dump(sampler, tmp_path / "sampler.joblib")
+    for other in (
+        pickle.loads(pickle.dumps(sampler)),
+        cloudpickle.loads(cloudpickle.dumps(sampler)),
+        joblib.load(tmp_path / "sampler.joblib"),
+    ):
+        same_rows(other, sampler)
+        assert {str(w.device) for w in other.denoiser_.state_dict().values()} == {"cpu"}
+    assert not hasattr(clone(sampler), "denoiser_")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sampling_strategy", TemperedStrategy()),
+        ("random_state", np.random.RandomState(0)),
+        ("sampling_random_state", np.random.RandomState(0)),
+    ],
+)
+def test_what_a_file_cannot_hold_is_told(tmp_path, name, value):
+    path = tmp_path / "sampler"
+    sampler = quick().fit(*data())
+    sampler.save(path)
+    sampler.set_params(**{name: value})
+    with pytest.raises(TypeError, match=f"{name}=.* cannot be saved: a file that"):
+        sampler.save(path)
+    assert LatentDiffusionOversampler.load(path).get_params()[name] in ("auto", 0, None)
+    sampler.set_params(**{name: "auto" if name == "sampling_strategy" else 0})
+    sampler.save(path)
+
+
+def test_files_of_other_things_are_refused(tmp_path):
+    path = tmp_path / "sampler"
+    with pytest.raises(NotFittedError):
+        quick().save(path)
+    with pytest.raises(FileNotFoundError):
+        LatentDiffusionOversampler.load(path)
+    write(path, "FeatureEncoder", {}, {})
+    with pytest.raises(ValueError, match="holds a FeatureEncoder, expected a Latent"):
+        LatentDiffusionOversampler.load(path)
+    write(path, "LatentDiffusionOversampler", {}, {"parameters": {"n_moons": 2}})
+    with pytest.raises(ValueError, match=r"parameters \['n_moons'\], which this vers"):
+        LatentDiffusionOversampler.load(path)
