@@ -13,7 +13,11 @@ rows are generated, so that no generated row is ever tested on.
 # A search
 # --------
 # ``balanced_accuracy`` is the score: plain accuracy hardly sees rare classes. Every
-# class needs rows in every fold, hence the moderate imbalance.
+# class needs rows in every fold, hence the moderate imbalance. Both parameters act on
+# sampling alone: with ``memory``, a network is trained for each fold and not for each
+# candidate (:ref:`tuning`).
+
+import tempfile
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,9 +30,12 @@ from sklearn.preprocessing import StandardScaler
 from ldmlr_sklearn import LatentDiffusionOversampler
 from ldmlr_sklearn.datasets import load_digits_lt
 
+cache = tempfile.TemporaryDirectory()
 digits = load_digits_lt(imbalance_factor=20)
 pipeline = make_pipeline(
-    LatentDiffusionOversampler(max_steps=300, hidden_dim=128, random_state=0),
+    LatentDiffusionOversampler(
+        max_steps=300, hidden_dim=128, memory=cache.name, random_state=0
+    ),
     StandardScaler(),
     LogisticRegression(max_iter=1000),
 )
@@ -42,6 +49,7 @@ search = GridSearchCV(
     cv=3,
 )
 search.fit(digits.data, digits.target)
+cache.cleanup()
 
 # %%
 # What to conclude

@@ -71,5 +71,7 @@ for name, each in models.items():
     print(f"{name:15} all {accuracy.all:.1%}, few-shot {accuracy.few:.1%}")
 
 # %%
-# What lies between the first two lines is prior correction, what lies between the last
-# two is what generated rows add to it, here for one network and one draw.
+# What lies between the first two lines is prior correction; what lies between the last
+# two is what generated rows add to it or take from it, here for one small network and
+# one draw. The :ref:`benchmarks <benchmarks>` have a larger network, more rows and
+# intervals.

@@ -94,6 +94,7 @@ print(f"all digits {accuracy.all:.1%}, few-shot ones {accuracy.few:.1%}")
 print(f"expected recall of rare digits: {model.oversampler_.expected_recall_:.2f}")
 
 # %%
-# A network that was trained on the rows recognises nearly all of them, rare ones too:
-# that is the expected recall. The over-sampler takes it as a sign that the features of
-# rare classes are too narrow, and lowers its guidance.
+# The expected recall tells how well features of rare training rows can be recognised.
+# Where it is far above what unseen rows of such classes reach, the network has
+# memorised the rows, and their features are too narrow: the higher it is, the lower is
+# the guidance that the over-sampler takes.

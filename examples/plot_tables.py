@@ -36,7 +36,7 @@ heads = {
     "linear": lambda: make_pipeline(StandardScaler(), LogisticRegression()),
     "trees": lambda: RandomForestClassifier(random_state=0),
 }
-N_SPLITS, IMBALANCE = 3, 15
+N_SPLITS, IMBALANCE = 2, 15
 
 
 def methods(seed):
@@ -107,5 +107,5 @@ print(f"diffusion is best in {n_best} of {len(scores)} cases")
 # %%
 # With a linear head most of the gain is prior correction, which label shift has for
 # nothing: try it first. Trees, whose leaves are too coarse for that, may gain more from
-# new rows. Three splits rank nothing that is within a few points; the :ref:`benchmarks
+# new rows. Two splits rank nothing that is within a few points; the :ref:`benchmarks
 # <benchmarks>` have eight tables.

@@ -15,6 +15,7 @@ from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
 
 import ldmlr_sklearn
+from ldmlr_sklearn import _documentation
 
 ROOT = Path(ldmlr_sklearn.__file__).parent
 
@@ -145,6 +146,7 @@ IMPORT_TABLE = {
     "metrics._novelty": {*SCIENCE, "metrics._rows"},
     "metrics._rows": SCIENCE,
     "_persistence": {"numpy", "safetensors", "torch"},
+    "_documentation": set(),
     "_fitting": {"sklearn", "sklearn_compat"},
     "_torch_utils": {"numpy", "torch"},
     # The core: torch alone, and nothing of the estimators.
@@ -323,3 +325,30 @@ def test_docstring(name):
 @pytest.mark.parametrize("name", public_methods())
 def test_docstring_of_method(name):
     assert not complaints(name, CHECKS)
+
+
+def test_every_public_object_is_on_the_reference_page():
+    page = (ROOT.parent / "docs" / "api.rst").read_text("utf-8")
+    blocks = re.findall(
+        r"(?:currentmodule|automodule):: (\S+)"
+        r".*?toctree: generated/\n\n((?:   \w+\n)+)",
+        page,
+        re.S,
+    )
+    listed = [
+        f"{module}.{name}".removeprefix("ldmlr_sklearn.")
+        for module, names in blocks
+        for name in names.split()
+    ]
+    assert sorted(listed) == sorted(public_objects())
+
+
+@pytest.mark.parametrize("name", sorted(estimators()))
+def test_display_of_an_estimator_links_to_its_page(name, monkeypatch):
+
+    estimator = getattr(ldmlr_sklearn, name)()
+    monkeypatch.setattr(_documentation, "site", "https://site.test")
+    page = f"https://site.test/generated/ldmlr_sklearn.{name}.html"
+    assert f'href="{page}"' in estimator._repr_html_()
+    monkeypatch.setattr(_documentation, "site", "")
+    assert "/generated/" not in estimator._repr_html_()
