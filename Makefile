@@ -34,6 +34,7 @@ $(DOCS_READY): pyproject.toml $(READY)
 
 docs: $(DOCS_READY)  ## the site, with the gallery: docs/_build/html/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(RUN) docs/check_site.py docs/_build/html
 
 format: $(READY)
 	$(RUN) -m ruff check --fix .

@@ -9,6 +9,15 @@ import pytest
 
 os.environ["MPLBACKEND"] = "Agg"
 
+# What `make docs` makes, and what it is made with, hold no tests of their own.
+collect_ignore = [
+    "docs/check_site.py",
+    "docs/conf.py",
+    "docs/_build",
+    "docs/auto_examples",
+    "docs/generated",
+]
+
 
 @pytest.fixture(autouse=True)
 def closed_figures():

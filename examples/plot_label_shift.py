@@ -13,7 +13,8 @@ exchanges the one for the other after training.
 # %%
 # One model, three populations
 # ----------------------------
-# The model is trained once; ``target_prior`` says what to predict for.
+# One and the same model, but for ``target_prior``, which says what to predict for. (Its
+# network is small and briefly trained, to be quick.)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,7 +31,9 @@ populations = {
     "balanced": np.full(10, 0.1),
     "turned round": train_prior[::-1],
 }
-sampler = LatentDiffusionOversampler(sampling_strategy=RatioStrategy(0.2))
+sampler = LatentDiffusionOversampler(
+    sampling_strategy=RatioStrategy(0.2), max_steps=300, hidden_dim=128
+)
 model = LDMLRClassifier(oversampler=sampler, target_prior=None, random_state=0)
 model.fit(digits.data, digits.target)
 

@@ -318,7 +318,8 @@ class FeaturePlaneDisplay:
                     style = {**style, "color": colour}
                 ax.scatter(*points.T, label=f"{class_}, {kind}", **style)
         ax.set(xticks=[], yticks=[])
-        ax.legend(fontsize="small")
+        # Beside the axes: inside them it would hide rows.
+        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
