@@ -34,7 +34,9 @@ class Page(HTMLParser):
 def broken_links(root):
     """Return "page: link" for every local link without a target."""
     pages = {
-        path: Page(path.read_text("utf-8")) for path in sorted(root.rglob("*.html"))
+        path: Page(path.read_text("utf-8"))
+        for path in sorted(root.rglob("*.html"))
+        if "_static" not in path.parts  # templates of the theme
     }
     broken = []
     for path, page in pages.items():
@@ -42,6 +44,7 @@ def broken_links(root):
             if urlsplit(link).scheme or link.startswith("//"):
                 continue
             address, fragment = urldefrag(urljoin(path.as_uri(), link))
+            fragment = fragment.partition(":~:")[0]  # words to highlight follow
             target = Path(unquote(urlsplit(address).path))
             target = target / "index.html" if target.is_dir() else target
             known = target in pages and target.name not in WITHOUT_ANCHORS

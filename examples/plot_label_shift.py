@@ -1,9 +1,9 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
 """
-==============================
+================================
 Predicting for other frequencies
-==============================
+================================
 
 A classifier learns how frequent classes are. Where it is used they may be frequent in
 other proportions, and often one knows in which: :class:`~ldmlr_sklearn.LDMLRClassifier`

@@ -143,7 +143,7 @@ class FeatureEncoder(
         other numbers it is 1 if no training value is larger, 255 if the largest is
         in (127, 255], else the largest, such as 16 for scikit-learn's digits.
 
-    head_weight_ : ndarray of shape (n_classes, n_features_out_)
+    head_weight_ : ndarray of shape (n_classes, `n_features_out_`)
         The linear head that was trained, or that came with `weights`.
 
     head_bias_ : ndarray of shape (n_classes,)
@@ -162,7 +162,7 @@ class FeatureEncoder(
     n_features_in_ : int
         Number of columns of a 2-D X.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X is a dataframe with names that are all strings.
 
     See Also
@@ -347,7 +347,7 @@ class FeatureEncoder(
 
         Returns
         -------
-        X_encoded : ndarray of shape (n_samples, n_features_out_), float32
+        X_encoded : ndarray of shape (n_samples, `n_features_out_`), float32
             Features, or a dataframe of them if `set_output` asks for one.
         """
         check_is_fitted(self)

@@ -205,7 +205,7 @@ class LatentDiffusionOversampler(
     n_features_in_ : int
         Number of columns.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where `X` has names that are all strings.
 
     See Also

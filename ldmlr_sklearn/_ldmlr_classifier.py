@@ -116,7 +116,7 @@ class LDMLRClassifier(
     n_features_in_ : int
         Number of columns, where `X` is features.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where `X` is features with names that are all strings.
 
     See Also

@@ -25,6 +25,7 @@ def broken_links():
         ("b.html", False),
         ("b.html#there", False),
         ("b.html#not-there", True),
+        ("b.html#:~:text=x", False),
         ("#here", False),
         ("#nowhere", True),
         ("c.html", True),
