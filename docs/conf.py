@@ -41,7 +41,7 @@ copybutton_prompt_is_regexp = True
 html_theme = "pydata_sphinx_theme"
 html_title = f"ldmlr_sklearn {release}"
 html_static_path = ["_static"]
-html_css_files = ["wide_tables.css"]
+html_css_files = ["phone.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_prev_next": True,

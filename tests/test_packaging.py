@@ -81,7 +81,8 @@ def test_wheel_imports_in_a_fresh_environment(distributions, tmp_path):
         "print(ldmlr_sklearn.__file__, ldmlr_sklearn.__version__)\n"
         "print(ldmlr_sklearn.LatentDiffusionOversampler())\n"
     )
-    printed = run(python, "-c", code, cwd=tmp_path)
+    # Isolated: without the PYTHONPATH of who runs the tests.
+    printed = run(python, "-I", "-c", code, cwd=tmp_path)
     assert str(fresh) in printed and ldmlr_sklearn.__version__ in printed
 
 
