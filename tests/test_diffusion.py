@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The core against closed forms and against Hugging Face's diffusers."""
 
+import copy
 import itertools
 import math
 
@@ -275,6 +276,25 @@ def test_denoiser_depends_on_row_time_and_label_alone():
     assert not torch.allclose(network(xt, t, (labels + 1) % 4), together, atol=1e-3)
 
 
+@pytest.mark.parametrize("labels", [torch.arange(10) % 4, torch.tensor([3])])
+def test_one_time_for_all_rows_is_the_same_time_for_each(labels):
+    network = randomised(make_denoiser())
+    xt = normal(10, 4)
+    each = network(xt, torch.full((10,), 300), labels.expand(10))
+    torch.testing.assert_close(network(xt, torch.tensor(300), labels), each)
+
+
+def test_denoiser_in_bfloat16_keeps_times_apart():
+    network = randomised(make_denoiser())
+    xt, labels = normal(2000, 4), torch.arange(2000) % 4
+    reduced = copy.deepcopy(network).to(torch.bfloat16)
+    for t in (torch.tensor(0), torch.tensor(999), torch.arange(2000) % 1000):
+        full = network(xt, t, labels)
+        output = reduced(xt, t, labels)
+        assert output.dtype == torch.float32
+        assert (output - full).norm() < 0.02 * full.norm()
+
+
 def training(network, x0, sizes, seed=0, **params):
     defaults = dict(
         n_steps=20,
@@ -307,8 +327,11 @@ def test_training_is_seeded_and_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
-def test_training_approaches_the_loss_of_the_exact_denoiser(prediction_type):
+@pytest.mark.parametrize(
+    ("prediction_type", "bfloat16"),
+    [*((name, False) for name in PREDICTION_TYPES), ("v_prediction", True)],
+)
+def test_training_approaches_the_loss_of_the_exact_denoiser(prediction_type, bfloat16):
     schedule = NoiseSchedule.from_name("cosine", 1000)
     labels = torch.arange(4000).sort().values * 2 // 4000
     x0 = MEANS[labels] + DEVIATIONS[labels] * normal(4000, 2)
@@ -321,6 +344,7 @@ def test_training_approaches_the_loss_of_the_exact_denoiser(prediction_type):
         batch_size=256,
         label_dropout=0.0,
         prediction_type=prediction_type,
+        bfloat16=bfloat16,
     )
     first = next(steps)
     for _ in steps:

@@ -349,6 +349,9 @@ def test_bad_parameters_are_named():
         dict(max_steps=0),
         dict(label_dropout=1.0),
         dict(learning_rate=0.0),
+        dict(sampling_random_state="x"),
+        dict(warm_start="yes"),
+        dict(memory=3),
     ):
         for method in ("fit", "fit_resample"):
             with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter"):

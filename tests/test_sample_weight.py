@@ -100,6 +100,10 @@ def test_new_rows_weigh_as_the_mean_of_their_class():
         np.testing.assert_allclose(sampler.sample_weight_[new], mean)
     sampler.fit_resample(X, y)
     assert not hasattr(sampler, "sample_weight_")
+    sampler.fit_resample(X, y, sample_weight=weights)
+    sampler.fit(X, y, sample_weight=weights)
+    assert not hasattr(sampler, "sample_weight_")
+    assert not hasattr(sampler, "is_generated_")
 
 
 def test_metadata_routing_through_a_pipeline():

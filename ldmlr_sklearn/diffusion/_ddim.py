@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ldmlr_sklearn.diffusion._schedule import NoiseSchedule
 
-# (xt (n, d), t (), labels (n,)) -> estimate of x0 (n, d)
+# (xt (n, d), t (), labels (n,) or (1,)) -> estimate of x0 (n, d)
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -40,7 +40,7 @@ def guided(denoise: Denoise, scale: float | Tensor, null_label: int) -> Denoise:
         return denoise
 
     def denoise_guided(xt, t, labels):
-        unconditional = denoise(xt, t, torch.full_like(labels, null_label))
+        unconditional = denoise(xt, t, labels.new_full((1,), null_label))
         return torch.lerp(unconditional, denoise(xt, t, labels), scale)
 
     return denoise_guided

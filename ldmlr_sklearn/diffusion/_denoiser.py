@@ -40,7 +40,10 @@ def _linear(
 
 
 class _Block(nn.Module):
-    """h + W₂ silu(W₁ h · (1 + scale(c)) + shift(c)) for a condition c."""
+    """h + W₂ silu(W₁ h · (1 + scale(c)) + shift(c)) for a condition c.
+
+    Row i of h goes with condition i, or with condition `rows[i]` where given.
+    """
 
     def __init__(self, hidden_dim: int, generator: torch.Generator):
         super().__init__()
@@ -49,10 +52,12 @@ class _Block(nn.Module):
         self.shift = _linear(CONDITION_DIM, hidden_dim, generator)
         self.contract = _linear(hidden_dim, hidden_dim, generator, gain=0.0)
 
-    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        inner = self.expand(h)  # (n, H)
-        inner = torch.addcmul(inner, inner, self.scale(condition))
-        return h + self.contract(F.silu(inner + self.shift(condition)))
+    def forward(self, h: Tensor, condition: Tensor, rows: Tensor | None) -> Tensor:
+        scale, shift = 1 + self.scale(condition), self.shift(condition)
+        if rows is not None:
+            scale, shift = scale[rows], shift[rows]
+        inner = torch.addcmul(shift, self.expand(h), scale)  # (n, H)
+        return h + self.contract(F.silu(inner))
 
 
 class Denoiser(nn.Module):
@@ -103,12 +108,20 @@ class Denoiser(nn.Module):
         frequency = torch.exp(octaves * math.log(1000.0))
         angle = (t / self.n_timesteps).unsqueeze(-1) * frequency  # (n, C / 2)
         wave = torch.cat([angle.sin(), angle.cos()], dim=-1)  # (n, C)
-        return F.silu(self.time(wave) + self.label(labels))
+        # Angles need float32 whatever the weights are.
+        return F.silu(self.time(wave.to(self.time.weight.dtype)) + self.label(labels))
 
     def forward(self, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """Map rows (n, d), times (n,) or () and labels (n,) to a prediction (n, d)."""
-        condition = self.condition(t, labels)  # (n, C)
-        h = self.inlet(xt)  # (n, H)
+        """Map rows (n, d), times and labels to a prediction (n, d).
+
+        Times are (n,) or (), labels (n,) or (1,). One time for all rows is much
+        cheaper: what the blocks learn is then computed per label, not per row.
+        """
+        rows = None
+        if t.ndim == 0 and len(labels) > self.null_label + 1:
+            rows, labels = labels, torch.arange(self.null_label + 1, device=t.device)
+        condition = self.condition(t, labels)  # (n, K + 1 or 1; C)
+        h = self.inlet(xt.to(self.inlet.weight.dtype))  # (n, H)
         for block in self.blocks:
-            h = block(h, condition)
-        return self.outlet(F.layer_norm(h, h.shape[-1:]))
+            h = block(h, condition, rows)
+        return self.outlet(F.layer_norm(h, h.shape[-1:])).to(xt.dtype)

@@ -82,6 +82,7 @@ def train(
     prediction_type: str,
     generator: torch.Generator,
     row_weight: Tensor | None = None,
+    bfloat16: bool = False,
 ) -> Iterator[Tensor]:
     """Train a network in place; yield the loss of every step, a tensor ().
 
@@ -106,6 +107,8 @@ def train(
         On the device of `x0`.
     row_weight : Tensor of shape (n,), on the CPU, optional
         Rows of a class are drawn in proportion to it. All are above 0.
+    bfloat16 : bool
+        Whether matrix products take bfloat16 numbers; the weights stay float32.
     """
     device = x0.device
     class_starts = class_sizes.cumsum(0) - class_sizes
@@ -131,9 +134,10 @@ def train(
         labels = torch.where(u[1] < label_dropout, network.null_label, labels)
         batch = x0[rows]
         noise = torch.empty_like(batch).normal_(generator=generator)
-        loss = denoising_loss(
-            network, schedule, batch, labels, t, noise, prediction_type
-        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            loss = denoising_loss(
+                network, schedule, batch, labels, t, noise, prediction_type
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
