@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Networks by name and their weights: all that knows timm.
 
-Importing this module loads timm and torchvision, and registers `cifar_resnet32` with
-timm. `FeatureEncoder` therefore imports it only when it builds a backbone.
+Importing this module loads timm and torchvision, and registers `cifar_resnet32` and
+`imagenet_resnet10` with timm. `FeatureEncoder` therefore imports it only when it builds
+a backbone.
 """
 
 import difflib
@@ -18,8 +19,10 @@ import torch
 from huggingface_hub import constants as hub_constants
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import create_classifier
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 from torch.nn import functional as F
 
@@ -134,7 +137,18 @@ default_cfgs = generate_default_cfgs(
             "std": (63.0 / 255, 62.1 / 255, 66.7 / 255),
             "first_conv": "conv1",
             "classifier": "fc",
-        }
+        },
+        "imagenet_resnet10": {
+            "input_size": (3, 224, 224),
+            "num_classes": 1000,
+            "pool_size": (7, 7),
+            "crop_pct": 0.875,
+            "interpolation": "bilinear",
+            "mean": IMAGENET_DEFAULT_MEAN,
+            "std": IMAGENET_DEFAULT_STD,
+            "first_conv": "conv1",
+            "classifier": "fc",
+        },
     }
 )
 
@@ -148,6 +162,22 @@ def cifar_resnet32(pretrained=False, **kwargs):
         pretrained,
         feature_cfg={"out_indices": (0, 1, 2)},
         n_blocks=5,
+        **kwargs,
+    )
+
+
+@register_model
+def imagenet_resnet10(pretrained=False, **kwargs):
+    """Build the ResNet-10 of the ImageNet-LT tables: 512 features, 5.4 M parameters.
+
+    Half of ResNet-18: one block of two convolutions in each of the four stages.
+    """
+    return build_model_with_cfg(
+        ResNet,
+        "imagenet_resnet10",
+        pretrained,
+        block=BasicBlock,
+        layers=(1, 1, 1, 1),
         **kwargs,
     )
 

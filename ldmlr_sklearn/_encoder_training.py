@@ -5,10 +5,13 @@
 The training is hosted by skorch.
 """
 
+import json
 import math
+import os
 import threading
+import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -17,6 +20,17 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from ldmlr_sklearn._checkpoint import (
+    check_writable,
+    read_checkpoint,
+    write_checkpoint,
+)
+from ldmlr_sklearn._losses import (
+    SHAPE_LEARNING_RATE,
+    SHAPE_PARAMETERS,
+    logit_shift,
+    make_layer,
+)
 from ldmlr_sklearn._torch_utils import generator_from, to_numpy
 
 _AUTOCAST_DTYPES = {
@@ -35,6 +49,7 @@ _GLOBAL_GENERATOR_LOCK = threading.RLock()
 class TrainingRecipe:
     """The settings of a training; see the parameters of `FeatureEncoder`."""
 
+    loss: str
     max_epochs: int
     learning_rate: float
     schedule: str
@@ -182,30 +197,44 @@ def encode_images(
 
 
 class EncoderWithHead(nn.Module):
-    """A backbone and the linear head that it is trained with.
+    """A backbone and the head that it is trained with.
 
     Parameters
     ----------
     backbone : torch.nn.Module
 
     n_features, n_classes : int
+
+    loss : str
+        One of `LOSSES`.
     """
 
-    def __init__(self, backbone, n_features, n_classes):
+    def __init__(self, backbone, n_features, n_classes, loss):
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(n_features, n_classes)
+        self.head = make_layer(loss, n_features, n_classes)
 
     def forward(self, images):  # (n, c, h, w) -> (n, n_classes)
         return self.head(extract_features(self.backbone, images))
 
 
-def train_encoder(network, pixels, source, targets, recipe, *, device, seeds, verbose):
+def train_encoder(
+    network,
+    pixels,
+    source,
+    targets,
+    recipe,
+    *,
+    device,
+    seeds,
+    verbose,
+    checkpoint=None,
+):
     """Train a network on images; it is changed in place.
 
     Parameters
     ----------
-    network : torch.nn.Module
+    network : EncoderWithHead
         Takes normalised images, returns logits of shape (n, n_classes).
 
     pixels : PixelFormat
@@ -224,12 +253,18 @@ def train_encoder(network, pixels, source, targets, recipe, *, device, seeds, ve
     verbose : int
         Whether to show a bar.
 
+    checkpoint : str or path-like, default=None
+        File to continue from, if it is there; rewritten after every epoch and removed
+        at the end.
+
     Returns
     -------
     loss_curve : list of float
         Mean loss of each epoch.
     """
     order_seed, image_seed = seeds
+    prior = torch.as_tensor(np.bincount(targets) / len(targets), dtype=torch.float32)
+    own_rate = {"lr": SHAPE_LEARNING_RATE, "weight_decay": 0.0}
     n_epoch_batches = _count_batches(len(source), recipe.batch_size)
     net = _EncoderNet(
         network,
@@ -238,6 +273,9 @@ def train_encoder(network, pixels, source, targets, recipe, *, device, seeds, ve
         optimizer__momentum=0.9,
         optimizer__nesterov=True,
         optimizer__weight_decay=recipe.weight_decay,
+        optimizer__param_groups=[
+            (f"head.{name}", own_rate) for name in SHAPE_PARAMETERS
+        ],
         lr=recipe.learning_rate,
         max_epochs=recipe.max_epochs,
         batch_size=recipe.batch_size,
@@ -250,6 +288,7 @@ def train_encoder(network, pixels, source, targets, recipe, *, device, seeds, ve
         device=device,
         recipe=recipe,
         n_steps=recipe.max_epochs * n_epoch_batches,
+        shift=logit_shift(recipe.loss, prior).to(device),
         augmenter=_Augmenter(pixels, recipe, image_seed),
         bar=tqdm(total=recipe.max_epochs, desc="Training", disable=not verbose),
     )
@@ -257,9 +296,25 @@ def train_encoder(network, pixels, source, targets, recipe, *, device, seeds, ve
         # What fit() does, but for its KeyboardInterrupt, which it keeps to itself.
         net.initialize()
         net.notify("on_train_begin", X=source, y=targets)
-        net.fit_loop(_LabelledImages(source, targets, pixels.shape))
+        if checkpoint is not None:
+            net.keep_in(checkpoint, _describe_training(recipe, source, targets, pixels))
+        n_left = recipe.max_epochs - len(net.losses_)
+        net.fit_loop(_LabelledImages(source, targets, pixels.shape), epochs=n_left)
         net.notify("on_train_end", X=source, y=targets)
-    return net.history[:, "train_loss"]
+    if checkpoint is not None:
+        os.remove(checkpoint)
+    return net.losses_
+
+
+def _describe_training(recipe, source, targets, pixels):
+    """Return what tells one training from another, for its checkpoint."""
+    first = source.read(slice(0, 16), pixels.shape).numpy()
+    return {
+        **asdict(recipe),
+        "n_images": len(source),
+        "first images": zlib.crc32(first.tobytes()),
+        "labels": zlib.crc32(np.asarray(targets, dtype=np.int64).tobytes()),
+    }
 
 
 class _LabelledImages(torch.utils.data.Dataset):
@@ -305,8 +360,16 @@ class _Augmenter:
 
     def __init__(self, pixels, recipe, seed):
         self.pixels = pixels
-        self.crops = recipe.augmentation in ("crop", "crop_flip")
-        self.flips = recipe.augmentation in ("flip", "crop_flip")
+        self.automatic = recipe.augmentation == "autoaugment"
+        self.crops = self.automatic or recipe.augmentation in ("crop", "crop_flip")
+        self.flips = self.automatic or recipe.augmentation in ("flip", "crop_flip")
+        if self.automatic and (pixels.standardised or pixels.n_channels not in (1, 3)):
+            raise ValueError(
+                "augmentation='autoaugment' is for gray and RGB images of values that "
+                f"are not standardised. Got {pixels.n_channels} channels"
+                f"{', standardised' if pixels.standardised else ''}. Give images of "
+                "0..255 or 0..1, or use augmentation='crop_flip'."
+            )
         self.mixup_alpha = recipe.mixup_alpha
         self.generator = generator_from(seed)
         self.mixing = np.random.default_rng(seed)
@@ -316,6 +379,8 @@ class _Augmenter:
         images = self.pixels.to_unit(raw)
         if self.crops or self.flips:
             images = self._crop_and_flip(images)
+        if self.automatic:
+            images = self._auto_augment(images)
         images = self.pixels.normalize(images)
         if not self.mixup_alpha:
             return images, [(targets, 1.0)]
@@ -324,6 +389,14 @@ class _Augmenter:
         partners = partners.to(images.device)
         images = weight * images + (1 - weight) * images[partners]
         return images, [(targets, weight), (targets[partners], 1 - weight)]
+
+    def _auto_augment(self, images):  # (n, c, h, w) -> (n, c, h, w)
+        # Imported here because torchvision takes seconds to load.
+        from ldmlr_sklearn._autoaugment import auto_augment, cutout
+
+        levels = (255 * images).round().clamp(0, 255).byte()
+        levels = auto_augment(levels, self.generator)
+        return cutout(levels, self.generator).float() / 255
 
     def _crop_and_flip(self, images):  # (n, c, h, w) -> (n, c, h, w)
         """Take each image from a place and side of its own, by one indexing."""
@@ -348,9 +421,10 @@ class _Augmenter:
 class _EncoderNet(NeuralNet):
     """A skorch net whose step augments, casts and follows the schedule."""
 
-    def __init__(self, *args, recipe, n_steps, augmenter, bar, **kwargs):
+    def __init__(self, *args, recipe, n_steps, shift, augmenter, bar, **kwargs):
         self.recipe = recipe
         self.n_steps = n_steps
+        self.shift = shift
         self.augmenter = augmenter
         self.bar = bar
         super().__init__(*args, **kwargs)
@@ -358,6 +432,10 @@ class _EncoderNet(NeuralNet):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X=X, y=y, **kwargs)
         self.n_steps_done_ = 0
+        self.losses_ = []
+        self.checkpoint_ = None
+        for group in self.optimizer_.param_groups:
+            group["initial_lr"] = group["lr"]
         # Half precision alone needs its gradients scaled; others pass through.
         enabled = self.recipe.precision == "float16"
         self.scaler_ = torch.amp.GradScaler(
@@ -372,9 +450,8 @@ class _EncoderNet(NeuralNet):
         images, mixture = self.augmenter(raw, targets)
         with autocast(device, self.recipe.precision):
             logits = self.module_(images)
-        loss = sum(
-            weight * self.criterion_(logits.float(), part) for part, weight in mixture
-        )
+        logits = logits.float() + self.shift
+        loss = sum(weight * self.criterion_(logits, part) for part, weight in mixture)
         self._zero_grad_optimizer()
         self.scaler_.scale(loss).backward()
         self.scaler_.step(self.optimizer_)
@@ -388,7 +465,7 @@ class _EncoderNet(NeuralNet):
         else:
             factor = 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
         for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr * factor
+            group["lr"] = group["initial_lr"] * factor
         self.n_steps_done_ += 1
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
@@ -396,11 +473,53 @@ class _EncoderNet(NeuralNet):
         batches = self.history[-1, "batches", :, ("train_loss", "train_batch_size")]
         losses, sizes = zip(*batches, strict=True)
         loss = float(np.average(losses, weights=sizes))
-        self.history.record("train_loss", loss)
+        self.losses_.append(loss)
         if not math.isfinite(loss):
             raise ValueError(
-                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. "
+                f"Training diverged: the loss of epoch {len(self.losses_)} is {loss}. "
                 f"Try a smaller learning_rate than {self.lr}."
             )
         self.bar.set_postfix(loss=f"{loss:.3f}")
         self.bar.update()
+        if self.checkpoint_ is not None:
+            write_checkpoint(*self.checkpoint_, self._state())
+
+    def keep_in(self, path, purpose):
+        """Continue from a checkpoint, if it is there, and keep it up to date."""
+        check_writable(path)
+        state = read_checkpoint(path, purpose)
+        if state is not None:
+            self._set_state(state)
+            self.bar.update(len(self.losses_))
+        self.checkpoint_ = path, purpose
+
+    def _state(self):
+        device = torch.device(self.device)
+        on_gpu = device.type == "cuda"
+        return {
+            "network": self.module_.state_dict(),
+            "optimizer": self.optimizer_.state_dict(),
+            "scaler": self.scaler_.state_dict(),
+            "n_steps_done": self.n_steps_done_,
+            "losses": self.losses_,
+            "order": self.iterator_train__generator.get_state(),
+            "augmentation": self.augmenter.generator.get_state(),
+            "mixing": json.dumps(self.augmenter.mixing.bit_generator.state),
+            # Borrowed ones; dropout draws from them.
+            "global": torch.random.get_rng_state(),
+            "gpu": torch.cuda.get_rng_state(device) if on_gpu else None,
+        }
+
+    def _set_state(self, state):
+        self.module_.load_state_dict(state["network"])
+        self.optimizer_.load_state_dict(state["optimizer"])
+        self.scaler_.load_state_dict(state["scaler"])
+        self.n_steps_done_ = state["n_steps_done"]
+        self.losses_ = state["losses"]
+        self.iterator_train__generator.set_state(state["order"])
+        self.augmenter.generator.set_state(state["augmentation"])
+        self.augmenter.mixing.bit_generator.state = json.loads(state["mixing"])
+        torch.random.set_rng_state(state["global"])
+        device = torch.device(self.device)
+        if state["gpu"] is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(state["gpu"], device)

@@ -41,6 +41,7 @@ from ldmlr_sklearn._images import (
     open_images,
     resolve_image_shape,
 )
+from ldmlr_sklearn._losses import LOSSES, logit_shift
 from ldmlr_sklearn._torch_utils import resolve_device, to_numpy
 
 
@@ -59,9 +60,9 @@ class FeatureEncoder(
     Parameters
     ----------
     backbone : str, callable or torch.nn.Module, default="resnet18"
-        A name of timm's (``timm.list_models()``), "cifar_resnet32" (the ResNet-32 for
-        small images of the LDMLR paper [1]_), a callable that returns a module, or a
-        module, which is copied and never changed. Modules return features (n, d), or
+        A name of timm's (``timm.list_models()``), the LDMLR paper's [1]_
+        "cifar_resnet32" or "imagenet_resnet10", a callable that returns a module, or
+        a module, which is copied and never changed. Modules return features (n, d), or
         maps (n, d, h, w), which are averaged. Prefer names and callables in a grid
         search: modules cannot be hashed for a cache.
 
@@ -88,8 +89,13 @@ class FeatureEncoder(
         (their own proportions are kept, what stands over is cropped on both sides).
 
     max_epochs : int, default=0
-        Epochs of training with a linear head on the images and classes; 0 leaves the
+        Epochs of training with a head on the images and classes; 0 leaves the
         backbone frozen.
+
+    loss : {"cross_entropy", "logit_adjusted", "cosine", "wcdas"}, \
+            default="cross_entropy"
+        What the head is and is trained with: that of the same name in
+        `HeadClassifier`, with ``tau=1``. All but the first are made for long tails.
 
     learning_rate : float, default=0.1
         Of stochastic gradient descent with Nesterov momentum 0.9. About 0.01 suits a
@@ -102,9 +108,11 @@ class FeatureEncoder(
     weight_decay : float, default=5e-4
         Strength of the L2 penalty on all weights.
 
-    augmentation : {"crop_flip", "crop", "flip"} or None, default="crop_flip"
+    augmentation : {"crop_flip", "crop", "flip", "autoaugment"} or None, \
+            default="crop_flip"
         How training images vary: shifted by up to an eighth of their size over black,
-        mirrored left to right, or both. Use "crop" for digits and letters.
+        mirrored left to right, or both; "autoaugment" does both, and then AutoAugment's
+        policy for CIFAR [4]_ and Cutout [5]_. Use "crop" for digits and letters.
 
     mixup_alpha : float, default=0.0
         Parameter of the Beta distribution from which mixup [2]_ draws how much of
@@ -112,6 +120,11 @@ class FeatureEncoder(
 
     batch_size : int, default=256
         Images that are read, encoded and trained on together.
+
+    checkpoint : str or path-like, default=None
+        File that keeps the state of a training after every epoch. A `fit` that was
+        interrupted continues from it when it is called again; one that ends removes
+        it.
 
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Of the network's matrix products; the lower two use torch's autocast. Features
@@ -144,10 +157,11 @@ class FeatureEncoder(
         in (127, 255], else the largest, such as 16 for scikit-learn's digits.
 
     head_weight_ : ndarray of shape (n_classes, `n_features_out_`)
-        The linear head that was trained, or that came with `weights`.
+        The linear head that was trained, or that came with `weights`. The losses
+        "cosine" and "wcdas" train none.
 
     head_bias_ : ndarray of shape (n_classes,)
-        Its intercepts.
+        Its intercepts, at the class frequencies of `y` whatever the loss.
 
     classes_ : ndarray of shape (n_classes,)
         The classes of the head's rows. Of a head that came with `weights` they are
@@ -175,7 +189,7 @@ class FeatureEncoder(
     Features are z = E((x / s − μ) / σ), where s is `pixel_scale_`, μ and σ are the mean
     and standard deviation of each channel in the backbone's configuration, and E is
     the network up to and with its last pooling. Training minimises the cross-entropy
-    of softmax(W z + b) on the images and classes.
+    of softmax(W z + b) on the images and classes, or what `loss` puts in its place.
 
     Numbers of which some are clearly negative (below −0.1 of the largest) have been
     standardised before, as torchvision's transforms do, and are used as they are.
@@ -189,6 +203,10 @@ class FeatureEncoder(
        CVPR workshops 2024.
     .. [2] Zhang et al. mixup: Beyond empirical risk minimization. ICLR 2018.
     .. [3] Wightman. PyTorch image models. https://github.com/huggingface/pytorch-image-models
+    .. [4] Cubuk et al. AutoAugment: learning augmentation policies from data. CVPR
+       2019.
+    .. [5] DeVries, Taylor. Improved regularization of convolutional neural networks
+       with Cutout. 2017.
 
     Examples
     --------
@@ -217,12 +235,17 @@ class FeatureEncoder(
         "image_shape": [tuple, list, None],
         "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "loss": [StrOptions(set(LOSSES))],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"cosine", "step"})],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "augmentation": [StrOptions({"crop_flip", "crop", "flip"}), None],
+        "augmentation": [
+            StrOptions({"crop_flip", "crop", "flip", "autoaugment"}),
+            None,
+        ],
         "mixup_alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "checkpoint": [str, os.PathLike, None],
         "precision": [StrOptions({"float32", "bfloat16", "float16"})],
         "device": [str],
         "random_state": ["random_state"],
@@ -239,12 +262,14 @@ class FeatureEncoder(
         image_shape=None,
         image_size=None,
         max_epochs=0,
+        loss="cross_entropy",
         learning_rate=0.1,
         schedule="cosine",
         weight_decay=5e-4,
         augmentation="crop_flip",
         mixup_alpha=0.0,
         batch_size=256,
+        checkpoint=None,
         precision="float32",
         device="auto",
         random_state=None,
@@ -257,12 +282,14 @@ class FeatureEncoder(
         self.image_shape = image_shape
         self.image_size = image_size
         self.max_epochs = max_epochs
+        self.loss = loss
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.weight_decay = weight_decay
         self.augmentation = augmentation
         self.mixup_alpha = mixup_alpha
         self.batch_size = batch_size
+        self.checkpoint = checkpoint
         self.precision = precision
         self.device = device
         self.random_state = random_state
@@ -313,7 +340,9 @@ class FeatureEncoder(
                 network, self._pixels, source, self._backbone_name()
             )
             if self.max_epochs:
-                network = EncoderWithHead(network, n_features, len(self.classes_))
+                network = EncoderWithHead(
+                    network, n_features, len(self.classes_), self.loss
+                )
                 loss_curve = train_encoder(
                     network,
                     self._pixels,
@@ -323,10 +352,11 @@ class FeatureEncoder(
                     device=device,
                     seeds=(order_seed, image_seed),
                     verbose=self.verbose,
+                    checkpoint=self.checkpoint,
                 )
                 self.loss_curve_ = np.array(loss_curve)
                 network.cpu()
-                head = network.head.weight, network.head.bias
+                head = self._linear_head(network.head, targets)
                 network = network.backbone
         if head is not None:
             self.head_weight_, self.head_bias_ = map(to_numpy, head)
@@ -493,8 +523,17 @@ class FeatureEncoder(
             std=config.get("std"),
         )
 
+    def _linear_head(self, layer, targets):
+        """Return weight and bias at the frequencies of the classes, or None."""
+        if not isinstance(layer, torch.nn.Linear):
+            return None
+        frequencies = torch.as_tensor(np.bincount(targets) / len(targets))
+        shift = logit_shift(self.loss, frequencies.float())
+        return layer.weight, layer.bias + shift
+
     def _recipe(self):
         return TrainingRecipe(
+            loss=self.loss,
             max_epochs=self.max_epochs,
             learning_rate=self.learning_rate,
             schedule=self.schedule,

@@ -15,6 +15,7 @@ from sklearn_compat.utils.validation import validate_data
 __all__ = [
     "check_sample_weight",
     "fit_context",
+    "row_weights",
     "seeded",
     "spawn_seeds",
     "unchanged_on_failure",
@@ -23,6 +24,26 @@ __all__ = [
 
 # Checks `_parameter_constraints` before the decorated fit runs.
 fit_context = _fit_context(prefer_skip_nested_validation=True)
+
+
+def row_weights(sample_weight, X):
+    """Return weights (n_samples,) of rows, ones for None; refuse those that are none.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,), number or None
+    X : ndarray of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64
+    """
+    weights = check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError(
+            "All values of sample_weight are zero. Give some rows a weight above 0."
+        )
+    return weights
 
 
 @contextmanager

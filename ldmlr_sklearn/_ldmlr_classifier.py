@@ -28,6 +28,13 @@ from ldmlr_sklearn._fitting import (
     validate_data,
 )
 from ldmlr_sklearn._heads import AnchoredHead, softmax_head
+from ldmlr_sklearn._label_shift import (
+    ESTIMATED_PRIORS,
+    estimate_prior,
+    exchange_prior,
+    own_prior,
+    resolve_prior,
+)
 from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
 
 
@@ -67,12 +74,13 @@ class LDMLRClassifier(
         Any classifier of scikit-learn's kind. None: softmax regression on
         standardised features, pulled towards `init_head` where there is one.
 
-    target_prior : {"uniform", "train"}, array-like of shape (n_classes,), dict or \
-            None, default="uniform"
+    target_prior : {"uniform", "train", "em", "mapls"}, array-like of shape \
+            (n_classes,), dict or None, default="uniform"
         Class frequencies to expect at prediction. "uniform" is what balanced accuracy
         asks for; "train" are those of `y`; an array gives them in the order of
-        `classes_`, a dict by class; both are normalised. None leaves the classifier's
-        output as it is.
+        `classes_`, a dict by class; both are normalised. "em" and "mapls" estimate
+        them from the unlabelled rows given to `adapt`; until then they are those of
+        `y`. None leaves the classifier's output as it is.
 
     generated_weight : float, default=1.0
         Weight of a generated row where a real one weighs 1.
@@ -107,8 +115,10 @@ class LDMLRClassifier(
         The fitted classifier.
 
     effective_prior_ : ndarray of shape (n_classes,)
-        The class frequencies that the classifier has seen: n_c + w · m_c over their
-        sum, for n_c real rows and m_c generated ones of weight w.
+        The class frequencies that the classifier's probabilities are for: its own
+        `class_prior_` or `priors_` where it has one, as `HeadClassifier` and
+        discriminant analysis do, else those it has seen, n_c + w · m_c over their sum,
+        for n_c real rows and m_c generated ones of weight w.
 
     target_prior_ : ndarray of shape (n_classes,)
         The class frequencies that predictions are made for.
@@ -159,7 +169,7 @@ class LDMLRClassifier(
         "oversampler": [HasMethods(["fit_resample"]), None],
         "classifier": [HasMethods(["fit", "predict"]), None],
         "target_prior": [
-            StrOptions({"uniform", "train"}),
+            StrOptions({"uniform", "train", *ESTIMATED_PRIORS}),
             "array-like",
             Mapping,
             None,
@@ -256,9 +266,6 @@ class LDMLRClassifier(
         weights[len(y) :] = self.generated_weight
         seen = np.bincount(np.searchsorted(self.classes_, labels), weights)
         self.effective_prior_ = seen / seen.sum()
-        self.target_prior_ = (
-            self.effective_prior_ if target_prior is None else target_prior
-        )
 
         classifier = self.classifier
         if classifier is None and head is not None:
@@ -269,6 +276,9 @@ class LDMLRClassifier(
         classifier = seeded(clone(classifier), classifier_seed)
         equal = self.generated_weight == 1 or len(labels) == len(y)
         fit_params = {} if equal else _weight_params(classifier, weights)
+        self.target_prior_ = (
+            self.effective_prior_ if target_prior is None else target_prior
+        )
         if self._corrects() and not hasattr(classifier, "predict_proba"):
             raise ValueError(
                 f"target_prior={self.target_prior!r} asks to correct the class prior, "
@@ -277,6 +287,9 @@ class LDMLRClassifier(
                 "sampling_strategy='auto', or set target_prior=None."
             )
         self.classifier_ = classifier.fit(features, labels, **fit_params)
+        self.effective_prior_ = own_prior(self.classifier_, self.effective_prior_)
+        if target_prior is None:
+            self.target_prior_ = self.effective_prior_
         return self
 
     def _resolve_target_prior(self, train_counts):
@@ -284,28 +297,7 @@ class LDMLRClassifier(
         prior = self.target_prior
         if prior is None:
             return None
-        if isinstance(prior, str):
-            prior = np.ones(len(train_counts)) if prior == "uniform" else train_counts
-        elif isinstance(prior, Mapping):
-            classes = self.classes_.tolist()
-            if set(prior) != set(classes):
-                raise ValueError(
-                    f"target_prior has the classes {list(prior)}, expected one entry "
-                    f"for each of {classes}."
-                )
-            prior = [prior[label] for label in classes]
-        prior = np.asarray(prior, dtype=np.float64)
-        if prior.shape != (len(train_counts),):
-            raise ValueError(
-                f"target_prior has shape {prior.shape}, expected one number for each "
-                f"of the {len(train_counts)} classes."
-            )
-        if not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
-            raise ValueError(
-                f"target_prior={prior.tolist()} is not a distribution. Expected finite "
-                "numbers, none below 0, with a sum above 0."
-            )
-        return prior / prior.sum()
+        return resolve_prior(prior, self.classes_, train_counts / train_counts.sum())
 
     def _resolve_init_head(self, n_features):
         """Return weight and bias of the head to start from, or None."""
@@ -344,6 +336,36 @@ class LDMLRClassifier(
         if self.encoder_ is None:
             return validate_data(self, X, reset=False)
         return self.encoder_.transform(X)
+
+    @available_if(_classifier_has("predict_proba"))
+    def adapt(self, X):
+        """Estimate the class frequencies of unlabelled rows, and predict for them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or what the encoder takes
+            Rows from where predictions are needed.
+
+        Returns
+        -------
+        self : object
+            The classifier, with another `target_prior_`.
+
+        Raises
+        ------
+        ValueError
+            If `target_prior` is neither "em" nor "mapls".
+        """
+        features = self._features(X)
+        prior = self.target_prior
+        if not (isinstance(prior, str) and prior in ESTIMATED_PRIORS):
+            raise ValueError(
+                f"adapt estimates the class frequencies, but target_prior={prior!r} "
+                "gives them. Set it to 'em' or 'mapls'."
+            )
+        proba = self.classifier_.predict_proba(features)
+        self.target_prior_ = estimate_prior(proba, self.effective_prior_, prior)
+        return self
 
     def predict(self, X):
         """Predict labels.
@@ -424,12 +446,8 @@ class LDMLRClassifier(
         return scores + (shift if scores.ndim == 2 else shift[1] - shift[0])
 
     def _corrected_proba(self, features):
-        weighted = self.classifier_.predict_proba(features) * np.exp(self._log_ratio())
-        total = weighted.sum(axis=1, keepdims=True)
-        # A row that the classifier gives to excluded classes alone falls back.
-        total[total == 0] = np.nan
-        proba = weighted / total
-        return np.where(np.isnan(proba), self.target_prior_, proba)
+        proba = self.classifier_.predict_proba(features)
+        return exchange_prior(proba, self.effective_prior_, self.target_prior_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

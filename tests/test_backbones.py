@@ -252,3 +252,25 @@ def test_weights_that_are_none(tmp_path):
         read_state_dict(tmp_path / "nothing.pth")
     with pytest.raises(ValueError, match=r"holds no state dict .* but a list"):
         read_state_dict(write(tmp_path, [torch.zeros(3)]))
+
+
+def test_resnet10_is_half_of_resnet18():
+    network = timm.create_model("imagenet_resnet10")
+    assert sum(parameter.numel() for parameter in network.parameters()) == 5_418_792
+    whole = timm.create_model("resnet18").state_dict()
+    first = {name: value for name, value in whole.items() if ".1." not in name[:9]}
+    state = network.state_dict()
+    assert {name: value.shape for name, value in state.items()} == {
+        name: value.shape for name, value in first.items()
+    }
+    assert network.num_features == 512
+    assert network.pretrained_cfg["input_size"] == (3, 224, 224)
+    # Nothing but the second blocks is missing: with these as identities, both agree.
+    network.load_state_dict(first)
+    larger = timm.create_model("resnet18")
+    larger.load_state_dict(whole)
+    for stage in (larger.layer1, larger.layer2, larger.layer3, larger.layer4):
+        stage[1] = nn.Identity()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(images), larger.eval()(images))

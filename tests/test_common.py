@@ -4,16 +4,34 @@
 
 import pytest
 from imblearn.utils import estimator_checks as imblearn_checks
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils import estimator_checks as sklearn_checks
 from torch import nn
 
-from ldmlr_sklearn import FeatureEncoder, LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn import (
+    FeatureEncoder,
+    HeadClassifier,
+    LabelShiftClassifier,
+    LatentDiffusionOversampler,
+    LDMLRClassifier,
+)
+from ldmlr_sklearn._losses import LOSSES
 
 QUICK = dict(max_steps=20, n_inference_steps=3, hidden_dim=32, random_state=0)
 SAMPLER = LatentDiffusionOversampler(**QUICK)
 CLASSIFIER = LDMLRClassifier(
     oversampler=LatentDiffusionOversampler(**QUICK), random_state=0
 )
+
+
+HEADS = [HeadClassifier(loss, random_state=0) for loss in LOSSES]
+SHIFTED = LabelShiftClassifier(LogisticRegression(), "em")
+# As scikit-learn says of its own SGDClassifier.
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a row repeated comes at another place of the order than a row of weight two"
+    )
+}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +52,17 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
+@sklearn_checks.parametrize_with_checks(
+    [*HEADS, SHIFTED],
+    expected_failed_checks=lambda estimator: (
+        EXPECTED_FAILURES if estimator in HEADS[:3] else {}
+    ),
+    xfail_strict=True,
+)
+def test_scikit_learn_checks_of_heads(estimator, check):
+    check(estimator)
+
+
 def flattening_network():
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
 
@@ -42,8 +71,10 @@ ENCODER = FeatureEncoder(flattening_network, image_shape=(1, -1), random_state=0
 
 # Scikit-learn's own tests call these for its estimators; its generator leaves them out.
 NOT_GENERATED = {
-    "check_dataframe_column_names_consistency": (CLASSIFIER, SAMPLER, ENCODER),
-    "check_param_validation": (CLASSIFIER, SAMPLER, ENCODER),
+    "check_dataframe_column_names_consistency": (
+        *(CLASSIFIER, SAMPLER, ENCODER, SHIFTED, HEADS[0]),
+    ),
+    "check_param_validation": (CLASSIFIER, SAMPLER, ENCODER, SHIFTED, HEADS[0]),
     "check_get_feature_names_out_error": (ENCODER,),
     "check_transformer_get_feature_names_out": (ENCODER,),
     "check_transformer_get_feature_names_out_pandas": (ENCODER,),

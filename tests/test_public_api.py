@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
 
 import ldmlr_sklearn
 from ldmlr_sklearn import _documentation
@@ -26,6 +27,8 @@ SCIENCE = {"numpy", "sklearn"}
 IMPORT_TABLE = {
     "__init__": {
         "_feature_encoder",
+        "_head_classifier",
+        "_label_shift_classifier",
         "_latent_diffusion_oversampler",
         "_ldmlr_classifier",
     },
@@ -34,8 +37,22 @@ IMPORT_TABLE = {
         "_documentation",
         "_fitting",
         "_heads",
+        "_label_shift",
         "_latent_diffusion_oversampler",
     },
+    "_label_shift_classifier": {*SCIENCE, "_documentation", "_fitting", "_label_shift"},
+    "_head_classifier": {
+        *SCIENCE,
+        "scipy",
+        "torch",
+        "_documentation",
+        "_encoder_training",
+        "_fitting",
+        "_head_training",
+        "_losses",
+        "_torch_utils",
+    },
+    "_head_training": {"numpy", "torch", "skorch", "_losses"},
     "_feature_encoder": {
         *SCIENCE,
         "torch",
@@ -44,9 +61,19 @@ IMPORT_TABLE = {
         "_encoder_training",
         "_fitting",
         "_images",
+        "_losses",
         "_torch_utils",
     },
-    "_encoder_training": {"numpy", "torch", "skorch", "tqdm", "_torch_utils"},
+    "_encoder_training": {
+        *("numpy", "torch", "skorch", "tqdm"),
+        "_autoaugment",
+        "_checkpoint",
+        "_losses",
+        "_torch_utils",
+    },
+    "_autoaugment": {"torch", "torchvision"},
+    "_checkpoint": {"torch"},
+    "_losses": {"torch"},
     # The only module that meets timm; safetensors and huggingface_hub come with it.
     "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
     "_images": {"numpy", "PIL", "torch"},
@@ -127,8 +154,16 @@ IMPORT_TABLE = {
     "inspection._loss_curve": {"numpy", "inspection._axes"},
     # The only module that meets matplotlib, and not before something is drawn.
     "inspection._axes": {"numpy", "matplotlib"},
+    "_label_shift": SCIENCE,
     "sampling_strategies": {"numpy", "metrics"},
-    "datasets": SCIENCE,
+    "datasets": {
+        "datasets._cifar",
+        "datasets._image_files",
+        "datasets._long_tailed",
+    },
+    "datasets._cifar": SCIENCE,
+    "datasets._image_files": SCIENCE,
+    "datasets._long_tailed": SCIENCE,
     "metrics": {
         "metrics._classification",
         "metrics._fidelity",

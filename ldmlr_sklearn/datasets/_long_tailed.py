@@ -1,11 +1,8 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""Long-tailed data sets: made from balanced ones, embedded, or read from folders."""
+"""Long-tailed data sets: made from balanced ones, and one that is embedded."""
 
-import os
-from collections.abc import Iterable
 from numbers import Real
-from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -18,18 +15,6 @@ from sklearn.utils import (
 )
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.multiclass import check_classification_targets
-
-IMAGE_EXTENSIONS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".gif",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
 
 
 def _profile_shares(n_classes, imbalance_factor, profile):
@@ -298,124 +283,3 @@ def load_digits_lt(
         target_names=digits.target_names,
         feature_names=digits.feature_names,
     )
-
-
-def _image_files(folder, extensions):
-    """List the files below a folder that end like images, hidden ones left out."""
-    files = []
-    for directory, subdirectories, names in os.walk(folder, followlinks=True):
-        subdirectories[:] = [name for name in subdirectories if name[0] != "."]
-        files += [
-            os.path.join(directory, name)
-            for name in names
-            if name[0] != "." and name.lower().endswith(extensions)
-        ]
-    return sorted(files)
-
-
-@validate_params(
-    {"path": [str, os.PathLike], "extensions": [Iterable]},
-    prefer_skip_nested_validation=True,
-)
-def load_image_folder(path, *, extensions=IMAGE_EXTENSIONS):
-    """List the images in a folder that holds one folder for every class.
-
-    No image is opened: the file names go to
-    :class:`~ldmlr_sklearn.FeatureEncoder` as they are, and it reads them batch by
-    batch.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The folder. Each folder in it is a class of that name; the images of a class
-        may lie in folders of their own below it. Hidden files and folders are left
-        out.
-
-    extensions : iterable of str, default=IMAGE_EXTENSIONS
-        Endings of the files to list, upper and lower case alike.
-
-    Returns
-    -------
-    images : :class:`~sklearn.utils.Bunch`
-        Dictionary-like object with the attributes
-
-        filenames : ndarray of str of shape (n_samples,)
-            The path of every image, class by class, sorted.
-        target : ndarray of int of shape (n_samples,)
-            The class of every image, an index into `target_names`.
-        target_names : ndarray of str of shape (n_classes,)
-            The names of the class folders, sorted.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    NotADirectoryError
-        If the path is a file.
-    ValueError
-        If there is no class folder, or one without an image.
-
-    See Also
-    --------
-    sklearn.datasets.load_files : The same for text files, which it reads.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ldmlr_sklearn.datasets import load_image_folder
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("cat/1.png", "cat/2.png", "dog/1.JPG"):
-    ...     (folder / name).parent.mkdir(exist_ok=True)
-    ...     (folder / name).touch()
-    >>> images = load_image_folder(folder)
-    >>> images.target_names[images.target].tolist()
-    ['cat', 'cat', 'dog']
-    """
-    extensions = _check_extensions(extensions)
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"There is no folder {str(path)!r}. Give the path of a folder that holds "
-            "one folder of images for every class."
-        )
-    if not path.is_dir():
-        raise NotADirectoryError(
-            f"{str(path)!r} is a file. Give the path of a folder that holds one folder "
-            "of images for every class."
-        )
-    folders = sorted(
-        entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."
-    )
-    if not folders:
-        raise ValueError(
-            f"{str(path)!r} holds no folder. Put the images of every class into a "
-            "folder named after the class."
-        )
-    files = [_image_files(folder, extensions) for folder in folders]
-    empty = [
-        folder.name for folder, found in zip(folders, files, strict=True) if not found
-    ]
-    if empty:
-        raise ValueError(
-            f"No image in the class folder(s) {empty} of {str(path)!r}; looked for "
-            f"files ending in {', '.join(extensions)}. Remove the folders, or name "
-            "the endings of your files in extensions."
-        )
-    return Bunch(
-        filenames=np.array([file for found in files for file in found]),
-        target=np.repeat(np.arange(len(folders)), [len(found) for found in files]),
-        target_names=np.array([folder.name for folder in folders]),
-    )
-
-
-def _check_extensions(extensions):
-    if isinstance(extensions, str):
-        extensions = [extensions]
-    extensions = tuple(extensions)
-    if not extensions or not all(isinstance(ending, str) for ending in extensions):
-        raise ValueError(
-            "extensions must be file endings such as ('.png', '.jpg'). Got "
-            f"{extensions!r}."
-        )
-    return tuple(ending.lower() for ending in extensions)

@@ -1,0 +1,50 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""The figures of ``reproduce_paper.py``."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+
+SHOWN = 200  # rows of each kind in a scatter plot
+
+
+def draw_growth(path, split, unseen, real, generated):
+    """Draw one class in the plane of all test rows, as training goes on.
+
+    `generated` maps the number of training steps to generated rows.
+    """
+    plane = PCA(2).fit(split.X_test)
+    figure = Figure(figsize=(4 * len(generated), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(generated), squeeze=False, sharey=True)[0]
+    for ax, (n_steps, new) in zip(axes, generated.items(), strict=True):
+        for rows, marker, label in (
+            (unseen, "o", "real, unseen"),
+            (new, "x", "generated"),
+            (real, "^", "real, training"),
+        ):
+            x, y = plane.transform(rows[:SHOWN]).T
+            ax.scatter(x, y, marker=marker, s=18, alpha=0.6, label=label)
+        ax.set(title=f"after {n_steps} steps", xticks=[], yticks=[])
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=110)
+
+
+def draw_ratio(path, records):
+    """Draw accuracy against the rows added, a line a generator, with deviations."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    for ax, row in zip(figure.subplots(1, 2), ("CE", "label shift"), strict=True):
+        own = [found for found in records if found["row"].startswith(f"{row}, ")]
+        for sampler in ("LDMLR", "replay", "Gaussian"):
+            accuracy = {}
+            for found in own:
+                if found["row"].endswith(f": {sampler}") or not found["n_added"]:
+                    accuracy.setdefault(found["n_added"], []).append(found["all"])
+            added = sorted(accuracy)
+            means = [np.mean(accuracy[n]) for n in added]
+            deviations = [np.std(accuracy[n]) for n in added]
+            ax.errorbar(added, means, deviations, marker="o", ms=3, label=sampler)
+        ax.set(title=row, xlabel="rows added", ylabel="accuracy in %")
+        ax.legend()
+    figure.savefig(path, dpi=110)

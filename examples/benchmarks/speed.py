@@ -1,0 +1,201 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""How fast the over-sampler and the encoder are, as ratios measured in one run.
+
+    python examples/benchmarks/speed.py FEATURES.npz --images IMAGES.npz
+        [--published CLONE] [--only fit,sample,...] [--json OUT]
+
+The unit of time is 1 TFLOP of float32 products of 2048² matrices on the same machine,
+timed just before. FEATURES.npz holds X_train, y_train, X_test, y_test; IMAGES.npz holds
+X_train. CLONE is a folder with the published implementation (AlvinHan123/LDMLR), whose
+step times are then measured beside ours and extrapolated; it needs einops. Peers need
+``ForestDiffusion``; without it they are the SMOTE family. Results go to speed.json and,
+as tables, to speed.rst beside this file, as each part ends. Run it on an idle machine.
+"""
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import speed_parts as parts
+import torch
+from accuracy import machine
+from accuracy_tables import as_rst, as_text
+
+NOT_YET = "not yet run"
+
+
+def measure_fit(data, options, unit):
+    used, n_rows = parts.fit_resample(data["X_train"], data["y_train"])
+    title = f"`fit_resample`, {len(data['y_train'])} to {n_rows} rows, over the unit"
+    found = {title: ratio(used, unit, "≤ 3.0")}
+    if options.published:
+        counts = np.bincount(data["y_train"])
+        theirs = parts.published(
+            options.published, len(counts), len(data["y_train"]), n_rows - counts.sum()
+        )
+        found["the same over the published implementation, extrapolated"] = {
+            **ratio(used, theirs, "≤ 1/500"),
+            "shown": f"1/{theirs / used:.0f}",
+        }
+    return found
+
+
+def measure_sample(data, options, unit):
+    used = parts.drawing(data["X_train"], data["y_train"])
+    return {"`sample`, 100,000 rows of 64, over the unit": ratio(used, unit, "≤ 1.0")}
+
+
+def measure_loops(data, options, unit):
+    training, drawing = parts.loops(data["X_train"], data["y_train"])
+    rates = {"float32": 1e12 / unit, "bfloat16": parts.product_rate(torch.bfloat16)}
+    return {
+        f"{loop} loop: operations over those of {name} products": {
+            "value": reached / rate,
+            "target": "≥ 60 % (float32)",
+            "shown": f"{100 * reached / rate:.0f} %",
+        }
+        for loop, reached in (("training", training), ("drawing", drawing))
+        for name, rate in rates.items()
+    }
+
+
+def measure_encode(data, options, unit):
+    if options.images is None:
+        return {}
+    with np.load(options.images) as file:
+        images = file["X_train"]
+    found = {}
+    for backbone in ("cifar_resnet32", "resnet18"):
+        ours, bare = parts.encoding(images, backbone)
+        what = f"encoding 10,000 images by {backbone}, over a bare forward loop"
+        found[what] = ratio(ours, bare, "≤ 1.05")
+    return found
+
+
+def measure_memory(data, options, unit):
+    peaks = parts.memory()
+    where = "1,000,000 × 256 float32 memmap, 100 classes, above input and output"
+    return {
+        f"peak memory of `{name}`, {where}": {
+            "value": peak,
+            "target": "≤ 1 GB",
+            "shown": f"{peak / 1e9:.2f} GB",
+        }
+        for name, peak in peaks.items()
+    }
+
+
+def measure_gpu(data, options, unit):
+    found = {}
+    if torch.cuda.is_available():
+        found = parts.on_gpu(data["X_train"], data["y_train"])
+    shown = {name: f"{found[name]:.1f} s" if found else NOT_YET for name in GPU_TARGETS}
+    return {
+        f"GPU: {what}": {
+            "value": found.get(name),
+            "target": target,
+            "shown": shown[name],
+        }
+        for name, (what, target) in GPU_TARGETS.items()
+    }
+
+
+GPU_TARGETS = {
+    "sample": ("1,000,000 rows of 512 features drawn", "≤ 2 s"),
+    "fit": ("fit on the features above", "≤ 5 s"),
+}
+
+
+def ratio(used, reference, target):
+    value = used / reference
+    return {
+        "value": value,
+        "seconds": used,
+        "reference_seconds": reference,
+        "target": target,
+        "shown": f"{value:.2f}",
+    }
+
+
+MEASURES = {
+    "fit": measure_fit,
+    "sample": measure_sample,
+    "loops": measure_loops,
+    "encode": measure_encode,
+    "memory": measure_memory,
+    "gpu": measure_gpu,
+}
+
+
+def tables(record):
+    """Yield title and rows of every table of the record."""
+    rows = [
+        [what, found["shown"], found["target"]]
+        for results in record["measures"].values()
+        for what, found in results.items()
+    ]
+    unit = f"Unit of time: {record['unit']:.1f} s"
+    yield unit, [["what", "measured", "target"], *rows]
+    for axis, points in record.get("growth", {}).items():
+        lines = [
+            [f"{point['size']:,}", f"{point['fit']:.2f}", f"{point['sample']:.2f}"]
+            for point in points
+        ]
+        yield (
+            f"Seconds as the number of {axis} grows",
+            [[axis, "fit", "sample"], *lines],
+        )
+    if "peers" in record:
+        lines = [
+            [name, f"{found['seconds']:.1f}", f"{100 * found['accuracy']:.1f}"]
+            for name, found in record["peers"].items()
+        ]
+        head = ["over-sampler", "seconds", "balanced accuracy, %"]
+        yield "Side by side, one softmax regression on the rows", [head, *lines]
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("features", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--published", type=Path)
+    parser.add_argument("--only", help="of " + ", ".join([*MEASURES, "growth, peers"]))
+    parser.add_argument(
+        "--json", type=Path, default=Path(__file__).with_suffix(".json")
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    options = parse(arguments)
+    with np.load(options.features) as file:
+        names = ("X_train", "y_train", "X_test", "y_test")
+        data = {name: file[name] for name in names}
+    wanted = (options.only or ",".join([*MEASURES, "growth", "peers"])).split(",")
+    record = {"measures": {}}
+    if options.json.exists():
+        record = json.loads(options.json.read_text())
+    record["machine"] = machine()
+    for name in wanted:
+        unit = record["unit"] = 1e12 / parts.product_rate()
+        if name == "growth":
+            record["growth"] = parts.growth()
+        elif name == "peers":
+            forest = importlib.util.find_spec("ForestDiffusion") is not None
+            record["peers"] = parts.peers(*(data[key] for key in data), forest=forest)
+        else:
+            record["measures"][name] = MEASURES[name](data, options, unit)
+        options.json.write_text(json.dumps(record, indent=1) + "\n")
+        shown = [as_rst(*table) for table in tables(record)]
+        options.json.with_suffix(".rst").write_text("\n".join(shown))
+    for table in tables(record):
+        print(as_text(*table))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Class frequencies: given, estimated from unlabelled rows, and exchanged.
+
+References
+----------
+.. [1] Saerens, Latinne, Decaestecker. Adjusting the outputs of a classifier to new a
+   priori probabilities. Neural Computation 2002.
+.. [2] Ye et al. Label shift estimation for class-imbalance problem: a Bayesian
+   approach. WACV 2024.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+ESTIMATED_PRIORS = ("em", "mapls")
+# 1 − λ of MAPLS.
+SHRINKAGE = 0.1
+_MAX_ITERATIONS = 10_000
+_TOLERANCE = 1e-8  # largest change of a frequency in one step
+
+
+def resolve_prior(prior, classes, train_prior):
+    """Return class frequencies in the order of the classes.
+
+    Parameters
+    ----------
+    prior : {"uniform", "train", "em", "mapls"}, array-like or mapping
+        Frequencies that are still to be estimated start as those of training.
+
+    classes : ndarray of shape (n_classes,)
+
+    train_prior : ndarray of shape (n_classes,)
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Sums to 1.
+    """
+    if isinstance(prior, str):
+        prior = np.ones(len(classes)) if prior == "uniform" else train_prior
+    elif isinstance(prior, Mapping):
+        classes = classes.tolist()
+        if set(prior) != set(classes):
+            raise ValueError(
+                f"target_prior has the classes {list(prior)}, expected one entry "
+                f"for each of {classes}."
+            )
+        prior = [prior[label] for label in classes]
+    prior = np.asarray(prior, dtype=np.float64)
+    if prior.shape != (len(train_prior),):
+        raise ValueError(
+            f"target_prior has shape {prior.shape}, expected one number for each "
+            f"of the {len(train_prior)} classes."
+        )
+    if not (np.isfinite(prior).all() and (prior >= 0).all() and prior.any()):
+        raise ValueError(
+            f"target_prior={prior.tolist()} is not a distribution. Expected finite "
+            "numbers, none below 0, with a sum above 0."
+        )
+    return prior / prior.sum()
+
+
+def own_prior(classifier, default):
+    """Return the class frequencies that a fitted classifier's probabilities are for.
+
+    Parameters
+    ----------
+    classifier : classifier
+        Looked at for `target_prior_`, `class_prior_` and `priors_`, which is what
+        discriminant analysis calls it, through pipelines and frozen estimators.
+
+    default : ndarray of shape (n_classes,)
+        The frequencies in the rows that it was fitted to.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+    """
+    while isinstance(classifier, Pipeline | FrozenEstimator):
+        is_pipeline = isinstance(classifier, Pipeline)
+        classifier = classifier.steps[-1][1] if is_pipeline else classifier.estimator
+    for name in ("target_prior_", "class_prior_", "priors_"):
+        prior = getattr(classifier, name, None)
+        if np.shape(prior) == np.shape(default):
+            return prior
+    return default
+
+
+def exchange_prior(proba, prior, target_prior):
+    """Return p(y | x) q(y) / π(y), normalised [1]_.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_samples, n_classes)
+        p(y | x).
+
+    prior, target_prior : ndarray of shape (n_classes,)
+        π and q; no π is 0.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes)
+        A row whose classes are all excluded by q gets q.
+    """
+    weighted = proba * (target_prior / prior)
+    total = weighted.sum(axis=1, keepdims=True)
+    safe = np.where(total == 0, 1, total)
+    return np.where(total == 0, target_prior, weighted / safe)
+
+
+def estimate_prior(proba, prior, method, shrinkage=SHRINKAGE):
+    """Estimate the class frequencies of unlabelled rows from predictions for them.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_samples, n_classes)
+        p(y | x) at the frequencies `prior`.
+
+    prior : ndarray of shape (n_classes,)
+        π.
+
+    method : {"em", "mapls"}
+        "em" iterates q ← mean_i p_q(y | x_i) to the maximum of the likelihood [1]_;
+        "mapls" iterates q ← λ mean_i p_q(y | x_i) + (1 − λ) / K [2]_.
+
+    shrinkage : float, default=0.1
+        1 − λ.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+    """
+    kept = 1.0 if method == "em" else 1.0 - shrinkage
+    ratio = proba / prior  # proportional to p(x | y), row by row
+    found = prior
+    for _ in range(_MAX_ITERATIONS):
+        joint = ratio * found  # (n, K)
+        mean = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+        updated = kept * mean + (1 - kept) / len(prior)
+        change = np.abs(updated - found).max()
+        found = updated
+        if change < _TOLERANCE:
+            break
+    return found / found.sum()

@@ -1,0 +1,255 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Class frequencies on simulated shifts, where the truth is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from imblearn.over_sampling import RandomOverSampler
+from scipy.optimize import minimize
+from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ldmlr_sklearn import (
+    HeadClassifier,
+    LabelShiftClassifier,
+    LatentDiffusionOversampler,
+    LDMLRClassifier,
+)
+from ldmlr_sklearn._label_shift import estimate_prior, exchange_prior, own_prior
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+TRAIN = np.array([0.8, 0.15, 0.05])
+CENTRES = np.array([[0, 0], [2, 0], [0, 2]])
+
+
+def rows(prior, n_rows, seed):
+    rng = np.random.default_rng(seed)
+    y = rng.choice(3, n_rows, p=prior)
+    return CENTRES[y] + rng.normal(size=(n_rows, 2)), y
+
+
+def exact_proba(X, prior):
+    """p(y | x) of unit Gaussians around the centres."""
+    distance = ((X[:, None] - CENTRES) ** 2).sum(axis=2)
+    return softmax(np.log(prior) - distance / 2, axis=1)
+
+
+def test_exchange_is_bayes_rule():
+    X, _ = rows(TRAIN, 200, 0)
+    target = np.array([0.1, 0.3, 0.6])
+    np.testing.assert_allclose(
+        exchange_prior(exact_proba(X, TRAIN), TRAIN, target), exact_proba(X, target)
+    )
+
+
+@pytest.mark.parametrize("target", [[0.1, 0.3, 0.6], [1 / 3] * 3, [0.98, 0.01, 0.01]])
+def test_em_finds_the_truth_and_the_most_likely_frequencies(target):
+    X, y = rows(target, 20_000, 1)
+    proba = exact_proba(X, TRAIN)
+    found = estimate_prior(proba, TRAIN, "em")
+    np.testing.assert_allclose(found, np.bincount(y) / len(y), atol=0.02)
+
+    def negative_log_likelihood(logits):
+        return -np.log((proba / TRAIN) @ softmax(logits)).mean()
+
+    best = minimize(negative_log_likelihood, np.zeros(3), tol=1e-10)
+    np.testing.assert_allclose(found, softmax(best.x), atol=1e-4)
+
+
+def test_mapls_is_the_fixed_point_between_em_and_uniform():
+    X, _ = rows([0.1, 0.3, 0.6], 2000, 1)
+    proba = exact_proba(X, TRAIN)
+    found = estimate_prior(proba, TRAIN, "mapls", 0.25)
+    mean = exact_proba(X, found).mean(axis=0)
+    np.testing.assert_allclose(found, 0.75 * mean + 0.25 / 3, atol=1e-6)
+    ends = [estimate_prior(proba, TRAIN, "mapls", end) for end in (0.0, 1.0)]
+    np.testing.assert_allclose(ends[0], estimate_prior(proba, TRAIN, "em"))
+    np.testing.assert_allclose(ends[1], [1 / 3] * 3)
+
+
+def test_mapls_is_nearer_to_a_mild_truth_where_rows_are_few():
+    target = np.array([0.4, 0.35, 0.25])
+    errors = {"em": 0.0, "mapls": 0.0}
+    for seed in range(20):
+        X, _ = rows(target, 15, seed)
+        for method in errors:
+            found = estimate_prior(exact_proba(X, TRAIN), TRAIN, method, 0.3)
+            errors[method] += np.abs(found - target).sum()
+    assert errors["mapls"] < 0.8 * errors["em"]
+
+
+@pytest.mark.parametrize("method", ["em", "mapls"])
+def test_adapting_gains_where_frequencies_shift(method):
+    X, y = rows(TRAIN, 5000, 0)
+    X_test, y_test = rows([0.1, 0.2, 0.7], 5000, 1)
+    model = LabelShiftClassifier(LogisticRegression(), method).fit(X, y)
+    np.testing.assert_allclose(model.target_prior_, np.bincount(y) / len(y))
+    np.testing.assert_allclose(
+        model.predict_proba(X_test), model.estimator_.predict_proba(X_test)
+    )
+    before = model.score(X_test, y_test)
+    assert model.adapt(X_test) is model
+    np.testing.assert_allclose(model.target_prior_, [0.1, 0.2, 0.7], atol=0.06)
+    assert model.score(X_test, y_test) > before + 0.1
+    exact = exact_proba(X_test, np.array([0.1, 0.2, 0.7])).argmax(axis=1)
+    assert model.score(X_test, y_test) > (exact == y_test).mean() - 0.02
+
+
+def test_uniform_raises_balanced_accuracy():
+    X, y = rows(TRAIN, 5000, 0)
+    X_test, y_test = rows([1 / 3] * 3, 3000, 1)
+    model = LabelShiftClassifier(LogisticRegression()).fit(X, y)
+    np.testing.assert_allclose(model.target_prior_, [1 / 3] * 3)
+    scores = [
+        balanced_accuracy_score(y_test, classifier.predict(X_test))
+        for classifier in (model, model.estimator_)
+    ]
+    assert scores[0] > scores[1] + 0.05
+
+
+@pytest.mark.parametrize(
+    ("target_prior", "expected"),
+    [
+        ("train", TRAIN),
+        ([1, 2, 1], [0.25, 0.5, 0.25]),
+        ({"c": 0.7, "a": 0.1, "b": 0.2}, [0.1, 0.2, 0.7]),
+    ],
+)
+def test_given_frequencies(target_prior, expected):
+    X, _ = rows(TRAIN, 2000, 0)
+    y = np.repeat(list("abc"), [1600, 300, 100])
+    # Naive Bayes takes its prior apart from its likelihoods: the exact answer.
+    model = LabelShiftClassifier(GaussianNB(), target_prior).fit(X, y)
+    exact = GaussianNB(priors=expected).fit(X, y)
+    np.testing.assert_allclose(model.target_prior_, expected)
+    np.testing.assert_allclose(model.predict_proba(X), exact.predict_proba(X))
+    np.testing.assert_array_equal(model.predict(X), exact.predict(X))
+
+
+def test_weights_count_in_the_frequencies():
+    X, y = rows(TRAIN, 500, 0)
+    weights = np.where(y == 0, 0.1, 1.0)
+    model = LabelShiftClassifier(LogisticRegression()).fit(X, y, weights)
+    expected = np.bincount(y, weights) / weights.sum()
+    np.testing.assert_allclose(model.train_prior_, expected)
+    weighted = LogisticRegression().fit(X, y, weights)
+    np.testing.assert_allclose(model.estimator_.coef_, weighted.coef_)
+
+
+def test_starts_from_the_prior_that_the_classifier_predicts_for():
+    X, y = rows(TRAIN, 500, 0)
+    adjusted = HeadClassifier("logit_adjusted", max_epochs=5, random_state=0)
+    for head in (adjusted, make_pipeline(StandardScaler(), adjusted)):
+        model = LabelShiftClassifier(head).fit(X, y)
+        np.testing.assert_allclose(model.train_prior_, [1 / 3] * 3)
+        np.testing.assert_allclose(
+            model.predict_proba(X), model.estimator_.predict_proba(X)
+        )
+    inner = LabelShiftClassifier(LogisticRegression(), [0.2, 0.3, 0.5]).fit(X, y)
+    outer = LabelShiftClassifier(FrozenEstimator(inner), "uniform").fit(X, y)
+    direct = clone(inner).set_params(target_prior="uniform").fit(X, y)
+    np.testing.assert_allclose(outer.predict_proba(X), direct.predict_proba(X))
+    assert own_prior(LogisticRegression(), TRAIN) is TRAIN
+
+
+def test_discriminant_analysis_knows_its_prior():
+    X, y = rows(TRAIN, 500, 0)
+    even = LinearDiscriminantAnalysis(priors=[1 / 3] * 3)
+    model = LabelShiftClassifier(even).fit(X, y)
+    np.testing.assert_allclose(
+        model.predict_proba(X), clone(even).fit(X, y).predict_proba(X)
+    )
+    nothing = RandomOverSampler(sampling_strategy={})
+    whole = LDMLRClassifier(None, nothing, even).fit(X, y)
+    np.testing.assert_allclose(whole.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("method", ["em", "mapls"])
+def test_shifts_of_published_features(method):
+    path = SHARED / "cifar10_lt_if100_transfer_features.npz"
+    if not path.is_file():
+        pytest.skip(f"the published features are not in {SHARED}")
+    with np.load(path) as file:
+        X, y, X_test, y_test = (
+            file[key] for key in ("X_train", "y_train", "X_test", "y_test")
+        )
+    head = HeadClassifier(max_epochs=10, batch_size=512, random_state=0)
+    model = LabelShiftClassifier(head, method).fit(X, y)
+    # The rarest classes become the most frequent ones, ten to one.
+    counts = (1000 * 10.0 ** (np.arange(10) / 9 - 1)).astype(int)
+    kept = np.concatenate(
+        [np.flatnonzero(y_test == c)[:count] for c, count in enumerate(counts)]
+    )
+    X_test, y_test = X_test[kept], y_test[kept]
+    before = model.score(X_test, y_test)
+    assert model.adapt(X_test).score(X_test, y_test) > before + 0.3
+    truth = counts / counts.sum()
+    error = np.abs(model.target_prior_ - truth).sum()
+    assert error < 0.8 * np.abs(truth - 1 / 10).sum()
+
+
+def test_rows_of_excluded_classes_alone_fall_back():
+    X, y = rows(TRAIN, 500, 0)
+    certain = DummyClassifier(strategy="constant", constant=0)
+    model = LabelShiftClassifier(certain, [0, 1, 3]).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X[:2]), [[0, 0.25, 0.75]] * 2)
+
+
+@pytest.mark.parametrize("method", ["em", "mapls"])
+def test_the_whole_method_adapts_too(method):
+    X, y = rows(TRAIN, 1500, 0)
+    X_test, y_test = rows([0.1, 0.2, 0.7], 1500, 1)
+    sampler = LatentDiffusionOversampler(
+        sampling_strategy={2: 200}, max_steps=30, hidden_dim=16
+    )
+    model = LDMLRClassifier(None, sampler, target_prior=method, random_state=0)
+    model.fit(X, y)
+    np.testing.assert_allclose(model.target_prior_, np.bincount(y) / len(y))
+    before = model.score(X_test, y_test)
+    assert model.adapt(X_test) is model
+    proba = model.classifier_.predict_proba(X_test)
+    np.testing.assert_allclose(
+        model.target_prior_, estimate_prior(proba, model.effective_prior_, method)
+    )
+    assert model.score(X_test, y_test) > before + 0.05
+    fixed = clone(model).set_params(target_prior="uniform").fit(X, y)
+    with pytest.raises(ValueError, match=r"adapt estimates .* target_prior='uniform'"):
+        fixed.adapt(X_test)
+    with pytest.raises(NotFittedError):
+        clone(model).adapt(X_test)
+
+
+def test_refusals():
+    X, y = rows(TRAIN, 500, 0)
+    model = LabelShiftClassifier(LogisticRegression())
+    with pytest.raises(NotFittedError):
+        model.adapt(X)
+    model.fit(X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match=r"adapt estimates .* target_prior='uniform'"):
+        model.adapt(X)
+    for target_prior, message in (
+        ([1, 2], r"target_prior has shape \(2,\), expected one number for each of the"),
+        ({0: 1, 1: 1}, r"target_prior has the classes \[0, 1\], expected one entry"),
+        ([1, 2, -1], "is not a distribution"),
+    ):
+        model.set_params(target_prior=target_prior)
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, y)
+    frozen = LabelShiftClassifier(FrozenEstimator(model.estimator_))
+    with pytest.raises(ValueError, match=r"y has the classes \[0, 1\], but the class"):
+        frozen.fit(X[y < 2], y[y < 2])
+    with pytest.raises(ValueError, match=r"The classes \[2\] have the frequency 0"):
+        LabelShiftClassifier(LogisticRegression()).fit(X, y, (y < 2).astype(float))
+    np.testing.assert_array_equal(model.predict_proba(X), before)

@@ -1,0 +1,230 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each table and figure of the paper, on tiny data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from ldmlr_sklearn._backbones import cifar_resnet32
+
+QUICK = ["--seeds", "1", "--head-epochs", "2", "--max-steps", "5", "--out", "out"]
+
+
+@pytest.fixture
+def reproduce(script, tmp_path):
+    module = script("reproduce_paper")
+
+    def run(command, *options):
+        module.main([command, *map(str, options), *QUICK])
+        stem = Path("out") / command.replace("-", "_")
+        run.contents = json.loads(stem.with_suffix(".json").read_text())
+        return run.contents["records"], stem.with_suffix(".rst").read_text()
+
+    run.module = module
+    return run
+
+
+def rows(counts, n_features=6, seed=0):
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = np.random.default_rng(seed).normal(size=(len(y), n_features)) + 2 * y[:, None]
+    return X.astype(np.float32), y
+
+
+def features(path="features.npz", counts=(40, 12, 4), head=True):
+    X, y = rows(counts)
+    X_test, y_test = rows((10,) * len(counts), seed=1)
+    arrays = dict(X_train=X, y_train=y, X_test=X_test, y_test=y_test)
+    if head:
+        arrays |= dict(head_weight=np.eye(3, 6), head_bias=np.zeros(3))
+    np.savez(path, **arrays)
+    return path
+
+
+def images(path="images.npz", counts=(12, 6, 3)):
+    rng = np.random.default_rng(0)
+    y, y_test = np.repeat(np.arange(3), counts), np.repeat(np.arange(3), 4)
+    arrays = {"y_train": y, "y_test": y_test}
+    for part, labels in (("train", y), ("test", y_test)):
+        pixels = rng.integers(256, size=(len(labels), 32, 32, 3), dtype=np.uint8)
+        arrays[f"X_{part}"] = pixels
+    np.savez(path, **arrays)
+    return path
+
+
+def weights(path="encoder.safetensors"):
+    torch.manual_seed(0)
+    save_file(cifar_resnet32(num_classes=3).state_dict(), path)
+    return path
+
+
+def test_table_1_on_features(reproduce):
+    run = reproduce
+    records, table = reproduce("table1", features())
+    found = {record["row"] for record in records}
+    for head in ("CE", "label shift", "WCDAS"):
+        for sampler in ("", " + LDMLR", " + replay", " + Gaussian"):
+            assert head + sampler in found
+    assert "label shift + LDMLR, from the encoder's head" in found
+    assert "CE, the encoder's head" in found
+    for record in records:
+        assert 0 <= record["all"] <= 100
+        assert record.get("picked", 100) >= record["all"] - 1e-9
+        assert record["paper"] is None  # not one of the paper's data sets
+    assert '"", "ours", "picked"' in table
+    accuracy = {record["row"]: record["all"] for record in records}
+    gains = run.contents["differences"]["features"]
+    assert "WCDAS + LDMLR - WCDAS + replay" in gains
+    assert "label shift + LDMLR, from the encoder's head - label shift, from" in str(
+        gains
+    )
+    for pair, (mean, low, high) in gains.items():
+        ours, rival = (accuracy[row] for row in pair.split(" - "))
+        assert mean == pytest.approx(ours - rival, abs=0.01)
+        assert low <= mean <= high
+    assert "CE + LDMLR - CE" in table
+
+
+def test_rows_of_the_paper_stand_beside_ours(reproduce, script):
+    numbers = script("paper_numbers")
+    counts = np.floor(5000 * 100.0 ** (-np.arange(10) / 9) * (1 + 1e-9)).astype(int)
+    y = np.repeat(np.arange(10), counts)
+    assert numbers.data_set_of(y) == "CIFAR-10-LT IF 100"
+    assert numbers.data_set_of(y[1:]) is None
+    record = reproduce.module.record("a", "CE", 0, {"all": 72.0}, 72.46)
+    other = record | {"seed": 1, "all": 74.0}
+    ((_, lines),) = reproduce.module.tables([record, other])
+    assert lines[1] == ["CE", "72.46", "73.00 ± 1.00", "0 ± 0"]
+
+
+@pytest.mark.parametrize("by", ["weights", "train"])
+def test_table_1_on_images(reproduce, by):
+    options = ["--weights", weights()] if by == "weights" else ["--train"]
+    options += ["--epochs", "1"] if by == "train" else []
+    records, _ = reproduce("table1", images(), *options)
+    found = {record["row"] for record in records}
+    assert {"CE + LDMLR", "label shift + LDMLR", "WCDAS + LDMLR"} <= found
+    if by == "train":
+        for recipe in ("ce", "wcdas"):
+            with np.load(Path("out") / f"images_{recipe}_features.npz") as file:
+                assert file["X_train"].shape == (21, 64)
+                assert ("head_weight" in file) == (recipe == "ce")
+        assert not list(Path("out").glob("*.ckpt"))
+
+
+def test_table_2_on_list_files(reproduce):
+    rng = np.random.default_rng(0)
+    for part, counts in (("train", (8, 4, 2)), ("test", (3, 3, 3))):
+        lines = []
+        for class_, count in enumerate(counts):
+            for number in range(count):
+                name = f"{part}/{class_}_{number}.png"
+                Path(part).mkdir(exist_ok=True)
+                pixels = rng.integers(256, size=(40, 36, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(name)
+                lines.append(f"{name} {class_}\n")
+        Path(f"{part}.txt").write_text("".join(lines))
+    options = ["--lists", "train.txt", "test.txt", "--root", "."]
+    options += ["--train", "--epochs", "1", "--image-size", "32"]
+    records, table = reproduce("table2", *options)
+    by_row = {record["row"]: record for record in records}
+    assert by_row["WCDAS + LDMLR"]["paper"] == "57.0 / 41.2 / 23.4 / 44.8"
+    assert {"many", "medium", "few", "all"} <= by_row["CE"].keys()
+    assert "42.2" in table
+
+
+def test_groups(reproduce):
+    records, _ = reproduce("groups", features())
+    added = {record["row"]: record["n_added"] for record in records}
+    # Of 40, 12 and 4 rows, the classes are many, medium and few.
+    assert added["CE, nothing"] == 0
+    assert added["CE, few: LDMLR"] == added["CE, few: replay"] == 36
+    assert added["CE, medium and few: LDMLR"] == 64
+    assert added["CE, all, to balance: Gaussian"] == 64
+    assert added["label shift, all, a fifth of each: LDMLR"] == 8 + 5 + 5
+
+
+def test_ratio(reproduce):
+    records, _ = reproduce("ratio", features())
+    added = {record["row"]: record["n_added"] for record in records}
+    assert added["CE, ratio 0.0"] == 0
+    assert added["CE, ratio 0.5: LDMLR"] == 20 + 6 + 2
+    assert added["label shift, to balance: replay"] == 64
+    gains = reproduce.contents["differences"]["features"]
+    assert "CE, ratio 0.2: LDMLR - CE, ratio 0.2: replay" in gains
+    assert "label shift, to balance: LDMLR - label shift, ratio 0.0" in gains
+    assert Path("out/ratio_features.png").stat().st_size > 10_000
+
+
+def test_image_space(reproduce):
+    options = ["--weights", weights(), "--seconds", "0.5", "--per-class", "4"]
+    records, table = reproduce("image-space", images(), *options)
+    rows = {record["row"]: record for record in records}
+    for case in ("none", "latent space", "image space", "replay"):
+        assert rows[f"CE, {case}"]["n_added"] == (0 if case == "none" else 4 + 4)
+    assert "image space" in table
+    gains = reproduce.contents["differences"]["images"]
+    for case in ("image space", "replay", "none"):
+        assert f"CE, latent space - CE, {case}" in gains
+    with pytest.raises(SystemExit, match="image-space needs images"):
+        reproduce("image-space", features())
+
+
+def test_images_are_drawn_for_a_budget(script):
+    generate = script("image_diffusion").generate_images
+    rng = np.random.default_rng(0)
+    # One class is dark, the other bright.
+    y = np.repeat([0, 1], 24)
+    pixels = rng.integers(40, size=(48, 8, 8, 3)) + 200 * y[:, None, None, None]
+    drawn, n_steps = generate(
+        pixels.astype(np.uint8), y, np.repeat([0, 1], 8), 3, seed=0, guidance=1.0
+    )
+    assert drawn.shape == (16, 8, 8, 3) and drawn.dtype == np.uint8
+    assert n_steps >= 10
+    assert drawn[8:].mean() > drawn[:8].mean() + 60
+
+
+def test_figure_3(reproduce):
+    records, table = reproduce("figure3", features(), "--after", "3", "20")
+    assert len(records) == 4
+    assert all(record["distance"] > 0 for record in records)
+    assert "after 20 steps: generated, to unseen" in table
+    assert Path("out/figure3_features.png").stat().st_size > 10_000
+
+
+def test_steps(reproduce):
+    options = ["--ddim", "2", "--ddpm", "4", "--per-class", "10"]
+    records, _ = reproduce("steps", features(), *options)
+    assert [record["row"] for record in records] == [
+        "CE, DDIM in 2 steps",
+        "label shift, DDIM in 2 steps",
+        "CE, DDPM in 4 steps",
+        "label shift, DDPM in 4 steps",
+    ]
+
+
+def test_groups_are_thirds_where_one_would_be_empty(script):
+    runs = script("paper_runs")
+    y = np.repeat(np.arange(6), [500, 400, 300, 200, 100, 90])
+    assert (
+        list(runs.groups_of(y).values()) == ["many"] * 2 + ["medium"] * 2 + ["few"] * 2
+    )
+    y = np.repeat(np.arange(3), [200, 50, 5])
+    assert runs.groups_of(y) == {0: "many", 1: "medium", 2: "few"}
+
+
+def test_refusals(reproduce, capsys):
+    with pytest.raises(SystemExit, match="Images need --weights"):
+        reproduce("groups", images())
+    with pytest.raises(SystemExit):
+        reproduce.module.main(["groups", "a.npz", "--seeds", "0"])
+    assert "--seeds must be at least 1. Got 0" in capsys.readouterr().err
+    X, y = rows((4, 4))
+    np.savez("odd.npz", X_train=X, y_train=y, X_test=X, y_test=y + 1)
+    with pytest.raises(SystemExit, match="test rows of classes that are not trained"):
+        reproduce("groups", "odd.npz")
