@@ -107,7 +107,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where `X` has names that are all strings.
 
     See Also
@@ -119,7 +119,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     -----
     Linear logits are W x + b. With the angle θ_j between x and w_j, those of "cosine"
     are s cos θ_j and those of "wcdas" s / 2π · (1 − γ_j²) / (1 + γ_j² − 2 γ_j cos θ_j)
-    with γ_j = sigmoid(g_j) and s = softplus(s_) + 1.
+    with γ_j = sigmoid(g_j) and s = softplus(s₀) + 1.
 
     The linear losses see standardised columns, and the layer is brought back to
     features as they are; the others see features as they are, for their angles are

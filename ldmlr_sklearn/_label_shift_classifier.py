@@ -73,7 +73,7 @@ class LabelShiftClassifier(
     n_features_in_ : int
         Number of columns, where the classifier knows it.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where the classifier knows them.
 
     See Also
