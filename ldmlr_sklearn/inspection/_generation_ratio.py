@@ -230,7 +230,7 @@ class GenerationRatioDisplay:
             color=COLOURS[0],
             marker="o",
             capsize=3,
-            label="with generated rows (95 % interval)",
+            label="generated rows (95 % interval)",
         )
         self.line_ = self.errorbar_.lines[0]
         if self.baseline is not None:
@@ -238,10 +238,10 @@ class GenerationRatioDisplay:
                 np.mean(self.baseline),
                 color=COLOURS[3],
                 linestyle="--",
-                label="without (mean)",
+                label="none (mean)",
             )
         ax.set(xlabel="generated rows for each real one", ylabel="score")
-        ax.legend()
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
