@@ -42,4 +42,4 @@ format: $(READY)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache docs/_build docs/generated \
-		docs/auto_examples docs/sg_execution_times.rst
+		docs/auto_examples

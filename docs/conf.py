@@ -59,6 +59,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_signature": False,
+    "write_computation_times": False,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("ldmlr_sklearn",),
     "abort_on_example_error": True,
