@@ -12,6 +12,7 @@ import torch
 from ldmlr_sklearn._diffusion_training import train_diffusion
 from ldmlr_sklearn._persistence import checksum, library_version
 from ldmlr_sklearn._result_cache import locked_entry
+from ldmlr_sklearn._torch_utils import product_dtype
 from ldmlr_sklearn._trained_diffusion import TrainedDiffusion
 
 # The name of the folder of results, which is also what its files say they hold.
@@ -61,7 +62,7 @@ def training_key(
     values = {
         "parameters": parameters._asdict(),
         "seeds": seeds,
-        "device": device.type,
+        "device": [device.type, str(product_dtype(device))],
         "ldmlr_sklearn": library_version(),
         "torch": torch.__version__,
         **{

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from ldmlr_sklearn._heads import L2_PER_ROW
+from ldmlr_sklearn._heads import L2_PER_ROW, one_row_a_class
 
 # Enough for a linear model of a few hundred columns; keeps the cost independent of n.
 MAX_ROWS = 20_000
@@ -51,9 +51,7 @@ class ClassPosterior:
             mean = np.bincount(codes[used], sample_weight) / counts
             sample_weight = sample_weight / mean[codes[used]]
         model.fit(X[used], codes[used], sample_weight)
-        weight, bias = model.coef_, model.intercept_
-        if len(counts) == 2:  # scikit-learn keeps the difference of the logits
-            weight, bias = np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
+        weight, bias = one_row_a_class(model.coef_, model.intercept_)
         self.weight = weight.astype(X.dtype)
         self.bias = (bias - np.log(counts / counts.sum())).astype(X.dtype)
 

@@ -17,6 +17,8 @@ MAX_ALONE = 0.05
 # Values kept of a column, and rows from which its kind is told.
 MAX_VALUES = 1000
 MAX_ROWS = 10_000
+# Numbers that are looked at together, so that memory stays flat.
+MAX_NUMBERS = 2**22
 # Whole numbers that float64 holds exactly; and sizes whose squares it holds.
 MAX_EXACT = 2**53
 SMALL, LARGE = 1e-100, 1e100
@@ -56,7 +58,10 @@ class Columns:
     def __init__(self, X):
         self.dtype = X.dtype
         self._minimum, self._maximum = X.min(axis=0), X.max(axis=0)
-        self.integer = np.all(X == np.rint(X), axis=0)
+        blocks = _column_blocks(*X.shape)
+        self.integer = np.concatenate(
+            [np.all(X[:, block] == np.rint(X[:, block]), axis=0) for block in blocks]
+        )
         bounds = np.stack([self._minimum, self._maximum])
         self._from_minimum = X.dtype.kind in "iu" and bool(
             np.abs(bounds.astype(np.float64)).max(initial=0) > MAX_EXACT
@@ -68,20 +73,25 @@ class Columns:
         self._unit = np.where(ordinary, 1.0, power)
         self._low, self._high = self._as_float(bounds) / self._unit
 
-        rows = self._as_float(X) / self._unit
-        self._mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        self._mean, deviation = np.empty((2, X.shape[1]))
+        for block in blocks:
+            rows = self._as_float(X[:, block], block) / self._unit[block]
+            self._mean[block], deviation[block] = rows.mean(axis=0), rows.std(axis=0)
         constant = (self._low == self._high) | (deviation == 0)
         self._scale = np.where(constant, 1.0, deviation)
         self._levels, self._scores = {}, {}
-        judged = rows[:: -(-len(rows) // MAX_ROWS)]
+        judged = self._as_float(X[:: -(-len(X) // MAX_ROWS)]) / self._unit
         for j in np.flatnonzero(~constant):
             ranked, discrete = _kind(judged[:, j], deviation[j], self.integer[j])
+            if not (ranked or discrete):
+                continue
+            column = self._as_float(X[:, j], j) / self._unit[j]
             if ranked:
-                self._scores[j] = np.stack(_shares_of_values(rows[:, j]))
-                scores = _to_scores(rows[:, j], *self._scores[j])
+                self._scores[j] = np.stack(_shares_of_values(column))
+                scores = _to_scores(column, *self._scores[j])
                 self._mean[j], self._scale[j] = scores.mean(), scores.std()
-            elif discrete:
-                self._levels[j] = np.unique(rows[:, j])
+            else:
+                self._levels[j] = np.unique(column)
         self.ranked = np.isin(np.arange(X.shape[1]), list(self._scores))
         self.low, self.high = self.transform(bounds)
 
@@ -137,11 +147,19 @@ class Columns:
         steps = np.where(rows < self._high, np.minimum(steps, span), span)
         return (origin + steps).astype(self.dtype)
 
-    def _as_float(self, X):
+    def _as_float(self, X, columns=slice(None)):
         if not self._from_minimum:
             return X.astype(np.float64)
         # Unsigned numbers wrap around, so that every difference is exact.
-        return (X.astype(np.uint64) - self._minimum.astype(np.uint64)).astype(float)
+        return (X.astype(np.uint64) - self._minimum[columns].astype(np.uint64)).astype(
+            float
+        )
+
+
+def _column_blocks(n_rows, n_columns):
+    """Return slices that part the columns into blocks of a bounded size."""
+    width = max(1, MAX_NUMBERS // n_rows)
+    return [slice(j, j + width) for j in range(0, n_columns, width)]
 
 
 def _kind(column, deviation, is_integer):

@@ -11,7 +11,12 @@ from torch.optim.swa_utils import AveragedModel
 from ldmlr_sklearn._class_posterior import ClassPosterior
 from ldmlr_sklearn._columns import Columns
 from ldmlr_sklearn._guidance import cross_validated_recall
-from ldmlr_sklearn._torch_utils import generator_from, to_numpy, to_tensor
+from ldmlr_sklearn._torch_utils import (
+    generator_from,
+    product_dtype,
+    to_numpy,
+    to_tensor,
+)
 from ldmlr_sklearn._trained_diffusion import TrainedDiffusion
 from ldmlr_sklearn.diffusion import NoiseSchedule, train
 
@@ -20,6 +25,35 @@ ARCHITECTURE = (
     *("n_train_timesteps", "noise_schedule", "prediction_type"),
     *("hidden_dim", "n_blocks"),
 )
+
+
+# Numbers of X up to which all of it is standardised at once, and kept on the device.
+MAX_RESIDENT = 2**26
+
+
+class _StandardisedRows:
+    """Rows in another order, standardised when they are asked for."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, X, columns, order):
+        self._X, self._columns, self._order = X, columns, order
+
+    def __len__(self):
+        return len(self._order)
+
+    def __getitem__(self, index):
+        return self._columns.transform(self._X[self._order[index]])
+
+
+class _Batches:
+    """What training takes of a tensor, made of rows batch by batch."""
+
+    def __init__(self, rows, device):
+        self._rows, self.device = rows, device
+
+    def __getitem__(self, index):
+        return to_tensor(self._rows[to_numpy(index)]).to(self.device)
 
 
 def unwatched(losses, so_far):
@@ -72,7 +106,11 @@ def train_diffusion(
     counts = np.bincount(codes)
     columns = Columns(X)
     order = np.argsort(codes, kind="stable")
-    rows, codes = columns.transform(X[order]), codes[order]
+    rows, codes = _StandardisedRows(X, columns, order), codes[order]
+    batches = _Batches(rows, device)
+    if X.size <= MAX_RESIDENT:
+        rows = rows[:]
+        batches = to_tensor(rows).to(device)
     weights = None if sample_weight is None else sample_weight[order]
     deal = np.random.RandomState(batch_seed)
     recall = cross_validated_recall(rows, codes, counts, deal)
@@ -90,7 +128,7 @@ def train_diffusion(
     losses = train(
         network,
         schedule.to(device),
-        to_tensor(rows).to(device),
+        batches,
         to_tensor(counts, torch.int64).to(device),
         n_steps=parameters.max_steps,
         batch_size=parameters.batch_size,
@@ -99,6 +137,7 @@ def train_diffusion(
         label_dropout=parameters.label_dropout,
         prediction_type=parameters.prediction_type,
         generator=generator_from(batch_seed, device),
+        bfloat16=product_dtype(device) == torch.bfloat16,
         row_weight=None if weights is None else to_tensor(weights, torch.float64),
     )
     before = [] if start is None else [start.loss_curve]

@@ -10,12 +10,13 @@ import math
 import os
 import threading
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.hf import AccelerateMixin
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -25,13 +26,14 @@ from ldmlr_sklearn._checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from ldmlr_sklearn._encoding_cache import encode_once
 from ldmlr_sklearn._losses import (
     SHAPE_LEARNING_RATE,
     SHAPE_PARAMETERS,
     logit_shift,
     make_layer,
 )
-from ldmlr_sklearn._torch_utils import generator_from, to_numpy
+from ldmlr_sklearn._torch_utils import generator_from, to_numpy, to_tensor
 
 _AUTOCAST_DTYPES = {
     "float32": None,
@@ -155,8 +157,28 @@ def count_features(network, pixels, source, name):
     return features.shape[1]
 
 
+def fingerprint(network, pixels):
+    """Return text that tells what a network of unknown code makes of noise.
+
+    Of so few digits that the number of threads does not show.
+    """
+    noise = torch.randn(2, pixels.n_channels, *pixels.size, generator=generator_from(0))
+    with torch.no_grad():
+        features = extract_features(network.eval(), noise)
+    return " ".join(f"{row.mean():.1e} {row.std():.1e}" for row in features)
+
+
 def encode_images(
-    network, pixels, source, n_features, *, device, precision, batch_size, verbose
+    network,
+    pixels,
+    source,
+    n_features,
+    *,
+    device,
+    precision,
+    batch_size,
+    verbose,
+    cache=None,
 ):
     """Return the features of all images, with one batch at a time in memory.
 
@@ -174,25 +196,38 @@ def encode_images(
     device, precision, batch_size, verbose :
         See `FeatureEncoder`.
 
+    cache : (folder, key), default=None
+        Where the features of this encoder are kept; see `encode_once`.
+
     Returns
     -------
     ndarray of shape (n_images, n_features), float32
     """
-    encoded = np.empty((len(source), n_features), dtype=np.float32)
-    starts = range(0, len(source), batch_size)
-    for start in tqdm(starts, desc="Encoding", unit="batch", disable=not verbose):
-        rows = slice(start, min(start + batch_size, len(source)))
-        raw = source.read(rows, pixels.shape).to(device)
-        images = pixels.normalize(pixels.to_unit(raw))
+
+    def encode(raw, rows):
+        images = pixels.normalize(pixels.to_unit(raw.to(device)))
         with torch.no_grad(), autocast(device, precision):
-            features = extract_features(network, images)
-        encoded[rows] = to_numpy(features.float())
-        if not np.isfinite(encoded[rows]).all():
+            features = to_numpy(extract_features(network, images).float())
+        if not np.isfinite(features).all():
             raise ValueError(
-                f"The backbone turned finite images of rows {rows.start} to "
-                f"{rows.stop - 1} into NaN or infinity. Check its weights; with "
-                "precision='float16', try 'bfloat16' or 'float32'."
+                f"The backbone turned finite images of rows {rows[0]} to {rows[-1]} "
+                "into NaN or infinity. Check its weights; with precision='float16', "
+                "try 'bfloat16' or 'float32'."
             )
+        return features
+
+    encoded = np.empty((len(source), n_features), dtype=np.float32)
+    batches = [
+        slice(start, min(start + batch_size, len(source)))
+        for start in range(0, len(source), batch_size)
+    ]
+    bar = tqdm(batches, desc="Encoding", unit="batch", disable=not verbose)
+    if cache is not None:
+        encode_once(*cache, encode, source, pixels.shape, bar, encoded)
+        return encoded
+    for rows in bar:
+        raw = source.read(rows, pixels.shape)
+        encoded[rows] = encode(raw, range(rows.start, rows.stop))
     return encoded
 
 
@@ -223,11 +258,14 @@ def train_encoder(
     pixels,
     source,
     targets,
+    weights,
     recipe,
     *,
     device,
     seeds,
     verbose,
+    processes,
+    after_epoch,
     checkpoint=None,
 ):
     """Train a network on images; it is changed in place.
@@ -243,6 +281,9 @@ def train_encoder(
 
     targets : ndarray of int of shape (n_images,)
 
+    weights : ndarray of shape (n_images,) or None
+        Of the images in the loss; only their ratios count. None: all are equal.
+
     recipe : TrainingRecipe
 
     device : torch.device
@@ -253,9 +294,15 @@ def train_encoder(
     verbose : int
         Whether to show a bar.
 
+    processes : Processes
+        All that train this network together.
+
+    after_epoch : callable
+        Called without arguments after every epoch; training stops if it returns True.
+
     checkpoint : str or path-like, default=None
         File to continue from, if it is there; rewritten after every epoch and removed
-        at the end.
+        at the end. For one process alone.
 
     Returns
     -------
@@ -263,12 +310,20 @@ def train_encoder(
         Mean loss of each epoch.
     """
     order_seed, image_seed = seeds
-    prior = torch.as_tensor(np.bincount(targets) / len(targets), dtype=torch.float32)
+    if weights is None:
+        weights = np.ones(len(source))
+    prior = np.bincount(targets, weights) / np.sum(weights)
+    prior = torch.as_tensor(prior, dtype=torch.float32)
     own_rate = {"lr": SHAPE_LEARNING_RATE, "weight_decay": 0.0}
-    n_epoch_batches = _count_batches(len(source), recipe.batch_size)
-    net = _EncoderNet(
+    n_epoch_batches = _count_batches(len(source), recipe.batch_size, processes.count)
+    net_class, hosting = _EncoderNet, {"device": device}
+    if processes.accelerator is not None:
+        net_class = _AcceleratedEncoderNet
+        hosting = {"accelerator": processes.accelerator}
+    net = net_class(
         network,
         criterion=nn.CrossEntropyLoss,
+        criterion__reduction="none",
         optimizer=torch.optim.SGD,
         optimizer__momentum=0.9,
         optimizer__nesterov=True,
@@ -281,32 +336,40 @@ def train_encoder(
         batch_size=recipe.batch_size,
         iterator_train=_ShuffledBatches,
         iterator_train__generator=generator_from(order_seed),
+        iterator_train__processes=processes,
         dataset=_LabelledImages,
         train_split=None,
         callbacks="disable",
         verbose=0,
-        device=device,
         recipe=recipe,
+        training_device=device,
+        processes=processes,
+        after_epoch=after_epoch,
         n_steps=recipe.max_epochs * n_epoch_batches,
         shift=logit_shift(recipe.loss, prior).to(device),
-        augmenter=_Augmenter(pixels, recipe, image_seed),
+        augmenter=_Augmenter(pixels, recipe, image_seed + processes.index),
         bar=tqdm(total=recipe.max_epochs, desc="Training", disable=not verbose),
+        **hosting,
     )
+    images = _LabelledImages(source, targets, weights, pixels.shape)
     with net.bar:
         # What fit() does, but for its KeyboardInterrupt, which it keeps to itself.
         net.initialize()
         net.notify("on_train_begin", X=source, y=targets)
         if checkpoint is not None:
-            net.keep_in(checkpoint, _describe_training(recipe, source, targets, pixels))
+            purpose = _describe_training(recipe, source, targets, weights, pixels)
+            net.keep_in(checkpoint, purpose)
         n_left = recipe.max_epochs - len(net.losses_)
-        net.fit_loop(_LabelledImages(source, targets, pixels.shape), epochs=n_left)
+        with suppress(_StopTraining):
+            net.fit_loop(images, epochs=n_left)
         net.notify("on_train_end", X=source, y=targets)
+    processes.synchronise(network)
     if checkpoint is not None:
         os.remove(checkpoint)
     return net.losses_
 
 
-def _describe_training(recipe, source, targets, pixels):
+def _describe_training(recipe, source, targets, weights, pixels):
     """Return what tells one training from another, for its checkpoint."""
     first = source.read(slice(0, 16), pixels.shape).numpy()
     return {
@@ -314,45 +377,64 @@ def _describe_training(recipe, source, targets, pixels):
         "n_images": len(source),
         "first images": zlib.crc32(first.tobytes()),
         "labels": zlib.crc32(np.asarray(targets, dtype=np.int64).tobytes()),
+        "weights": zlib.crc32(np.asarray(weights, dtype=np.float32).tobytes()),
     }
 
 
-class _LabelledImages(torch.utils.data.Dataset):
-    """Whole batches of raw images and their targets, read when they are asked for."""
+class _StopTraining(Exception):
+    """Ends a training after an epoch."""
 
-    def __init__(self, source, targets, shape):
+
+class _LabelledImages(torch.utils.data.Dataset):
+    """Whole batches of raw images, targets and weights, read when they are asked for.
+
+    The weights of all rows have mean 1.
+    """
+
+    def __init__(self, source, targets, weights, shape):
         self.source = source
         self.targets = torch.as_tensor(targets, dtype=torch.long)
+        self.weights = to_tensor(weights / weights.mean())
         self.shape = shape
 
     def __len__(self):
         return len(self.source)
 
     def __getitem__(self, rows):
-        return self.source.read(rows.numpy(), self.shape), self.targets[rows]
+        raw = self.source.read(rows.numpy(), self.shape)
+        return raw, self.targets[rows], self.weights[rows]
 
 
-def _count_batches(n_rows, batch_size):
-    """Return how many batches of equal size, of two rows at least, hold all rows."""
-    return max(1, min(math.ceil(n_rows / batch_size), n_rows // 2))
+def _count_batches(n_rows, batch_size, n_shares=1):
+    """Return how many batches of equal size hold all rows.
+
+    Each has two rows at least for each of its shares.
+    """
+    return max(1, min(math.ceil(n_rows / batch_size), n_rows // (2 * n_shares)))
 
 
 class _ShuffledBatches:
     """All rows in a new order each time they are gone through.
 
-    Batches differ by one row at most: BatchNorm refuses a last batch of one row, and a
-    last batch of three disturbs its statistics and the weights.
+    Each of several processes takes its share of every batch. Batches differ by one row
+    at most: BatchNorm refuses a last batch of one row, and a last batch of three
+    disturbs its statistics and the weights.
     """
 
-    def __init__(self, dataset, batch_size, generator):
+    def __init__(self, dataset, batch_size, generator, processes):
         self.dataset = dataset
-        self.n_batches = _count_batches(len(dataset), batch_size)
+        self.n_batches = _count_batches(len(dataset), batch_size, processes.count)
         self.generator = generator
+        self.processes = processes
 
     def __iter__(self):
         order = torch.randperm(len(self.dataset), generator=self.generator)
         for rows in order.tensor_split(self.n_batches):
-            yield self.dataset[rows]
+            share = rows.tensor_split(self.processes.count)[self.processes.index]
+            raw, targets, weights = self.dataset[share]
+            # Gradients are averaged over processes, whose shares may differ by a row.
+            size = len(share) * self.processes.count / len(rows)
+            yield raw, targets, weights * size
 
 
 class _Augmenter:
@@ -375,7 +457,7 @@ class _Augmenter:
         self.mixing = np.random.default_rng(seed)
 
     def __call__(self, raw, targets):
-        """Return images and the pairs (targets, weight) that share the loss."""
+        """Return images and the pairs (targets, share) that make up the loss."""
         images = self.pixels.to_unit(raw)
         if self.crops or self.flips:
             images = self._crop_and_flip(images)
@@ -421,8 +503,23 @@ class _Augmenter:
 class _EncoderNet(NeuralNet):
     """A skorch net whose step augments, casts and follows the schedule."""
 
-    def __init__(self, *args, recipe, n_steps, shift, augmenter, bar, **kwargs):
+    def __init__(
+        self,
+        *args,
+        recipe,
+        training_device,
+        processes,
+        after_epoch,
+        n_steps,
+        shift,
+        augmenter,
+        bar,
+        **kwargs,
+    ):
         self.recipe = recipe
+        self.training_device = training_device
+        self.processes = processes
+        self.after_epoch = after_epoch
         self.n_steps = n_steps
         self.shift = shift
         self.augmenter = augmenter
@@ -438,20 +535,21 @@ class _EncoderNet(NeuralNet):
             group["initial_lr"] = group["lr"]
         # Half precision alone needs its gradients scaled; others pass through.
         enabled = self.recipe.precision == "float16"
-        self.scaler_ = torch.amp.GradScaler(
-            torch.device(self.device).type, enabled=enabled
-        )
+        self.scaler_ = torch.amp.GradScaler(self.training_device.type, enabled=enabled)
 
     def train_step(self, batch, **fit_params):
-        device = torch.device(self.device)
-        raw, targets = (tensor.to(device) for tensor in batch)
+        device = self.training_device
+        raw, targets, weights = (tensor.to(device) for tensor in batch)
         self._set_training(True)
         self._follow_schedule()
-        images, mixture = self.augmenter(raw, targets)
+        images, mixture = self.augmenter(raw, torch.arange(len(raw), device=device))
         with autocast(device, self.recipe.precision):
             logits = self.module_(images)
         logits = logits.float() + self.shift
-        loss = sum(weight * self.criterion_(logits, part) for part, weight in mixture)
+        loss = sum(
+            share * (weights[rows] * self.criterion_(logits, targets[rows])).mean()
+            for rows, share in mixture
+        )
         self._zero_grad_optimizer()
         self.scaler_.scale(loss).backward()
         self.scaler_.step(self.optimizer_)
@@ -470,9 +568,11 @@ class _EncoderNet(NeuralNet):
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
-        batches = self.history[-1, "batches", :, ("train_loss", "train_batch_size")]
-        losses, sizes = zip(*batches, strict=True)
-        loss = float(np.average(losses, weights=sizes))
+        losses = self.history[-1, "batches", :, "train_loss"]
+        # Of whole batches, as `_ShuffledBatches` splits them; a process has a share.
+        batches = torch.arange(len(dataset_train)).tensor_split(len(losses))
+        sizes = [len(rows) for rows in batches]
+        loss = self.processes.mean(float(np.average(losses, weights=sizes)))
         self.losses_.append(loss)
         if not math.isfinite(loss):
             raise ValueError(
@@ -483,6 +583,9 @@ class _EncoderNet(NeuralNet):
         self.bar.update()
         if self.checkpoint_ is not None:
             write_checkpoint(*self.checkpoint_, self._state())
+        # Where one process stops, all do: the others would wait for it.
+        if self.processes.mean(float(self.after_epoch())) > 0:
+            raise _StopTraining
 
     def keep_in(self, path, purpose):
         """Continue from a checkpoint, if it is there, and keep it up to date."""
@@ -494,7 +597,7 @@ class _EncoderNet(NeuralNet):
         self.checkpoint_ = path, purpose
 
     def _state(self):
-        device = torch.device(self.device)
+        device = self.training_device
         on_gpu = device.type == "cuda"
         return {
             "network": self.module_.state_dict(),
@@ -520,6 +623,17 @@ class _EncoderNet(NeuralNet):
         self.augmenter.generator.set_state(state["augmentation"])
         self.augmenter.mixing.bit_generator.state = json.loads(state["mixing"])
         torch.random.set_rng_state(state["global"])
-        device = torch.device(self.device)
+        device = self.training_device
         if state["gpu"] is not None and device.type == "cuda":
             torch.cuda.set_rng_state(state["gpu"], device)
+
+
+class _AcceleratedEncoderNet(AccelerateMixin, _EncoderNet):
+    """The same, with gradients averaged over all processes."""
+
+    def _initialize_accelerator(self):
+        # A loss has no parameters, and what has none must not be distributed.
+        criteria, self._criteria = self._criteria, []
+        super()._initialize_accelerator()
+        self._criteria = criteria
+        return self

@@ -3,7 +3,10 @@
 """Images to features: a network as a scikit-learn transformer."""
 
 import copy
+import itertools
 import os
+from dataclasses import asdict
+from importlib.metadata import version
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,20 +17,25 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import assert_all_finite, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
+from ldmlr_sklearn._encoder_file import load_encoder, save_encoder
 from ldmlr_sklearn._encoder_training import (
     EncoderWithHead,
     TrainingRecipe,
     borrowed_generator,
     count_features,
     encode_images,
+    fingerprint,
     train_encoder,
 )
+from ldmlr_sklearn._encoding_cache import digest_images, digest_of, train_once
 from ldmlr_sklearn._fitting import (
+    check_row_weights,
     fit_context,
     spawn_seeds,
     unchanged_on_failure,
@@ -38,15 +46,21 @@ from ldmlr_sklearn._images import (
     decide_pixel_format,
     describe_shape,
     holds_rows,
+    is_lazy,
     open_images,
     resolve_image_shape,
 )
+from ldmlr_sklearn._lazy_encoding import encode_blocks
 from ldmlr_sklearn._losses import LOSSES, logit_shift
+from ldmlr_sklearn._persistence import library_version
+from ldmlr_sklearn._processes import ACCELERATE, Processes
+from ldmlr_sklearn._result_cache import cache_folder
 from ldmlr_sklearn._torch_utils import resolve_device, to_numpy
 
 
 class FeatureEncoder(
     DocumentationLinkMixin,
+    CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
@@ -132,7 +146,15 @@ class FeatureEncoder(
 
     device : str, default="auto"
         "auto" takes the first of "cuda", "mps" and "cpu" that is there. The fitted
-        network is kept on the CPU, and lent to the device for each call.
+        network is kept on the CPU, and lent to the device for each call. "accelerate"
+        trains one network on the devices of all processes that ``accelerate launch``
+        has started; each takes its share of every batch.
+
+    memory : None, str, path-like or joblib.Memory, default=None
+        Folder in which features and trainings are kept. Each image is then encoded
+        once by the same network, whatever other images come with it, and an equal
+        training, of an integer `random_state`, is done once. Of a `joblib.Memory` the
+        `location` is used. The files hold numbers and JSON, never pickles.
 
     random_state : int, RandomState instance or None, default=None
         Seeds the initial weights, the order of the images and their augmentation.
@@ -248,6 +270,7 @@ class FeatureEncoder(
         "checkpoint": [str, os.PathLike, None],
         "precision": [StrOptions({"float32", "bfloat16", "float16"})],
         "device": [str],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -272,6 +295,7 @@ class FeatureEncoder(
         checkpoint=None,
         precision="float32",
         device="auto",
+        memory=None,
         random_state=None,
         verbose=0,
     ):
@@ -292,11 +316,12 @@ class FeatureEncoder(
         self.checkpoint = checkpoint
         self.precision = precision
         self.device = device
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
 
     @fit_context
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Build the backbone for images like these, and train it if asked to.
 
         Parameters
@@ -311,6 +336,9 @@ class FeatureEncoder(
         y : array-like of shape (n_samples,), default=None
             Classes. Needed when `max_epochs` is above 0.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the images in the loss; only their ratios count.
+
         Returns
         -------
         self : FeatureEncoder
@@ -319,52 +347,58 @@ class FeatureEncoder(
         Raises
         ------
         ValueError
-            If the images, the classes, the backbone or its weights do not fit each
-            other. The estimator is then left as it was.
+            If the images, the classes, their weights, the backbone or its weights do
+            not fit each other. The estimator is then left as it was.
         """
+        data = dict(X=X, y=y, metadata={"sample_weight": sample_weight})
+        task = FitTask(self, self.max_epochs, data)
         with unchanged_on_failure(self):
             for name in [name for name in vars(self) if name.endswith("_")]:
                 delattr(self, name)
-            self._fit(X, y)
+            self._fit(X, y, sample_weight, task)
+            task.end()
         return self
 
-    def _fit(self, X, y):
-        device = resolve_device(self.device)
-        build_seed, order_seed, image_seed = spawn_seeds(self.random_state, 3)
-        with borrowed_generator(build_seed, device):
+    def _fit(self, X, y, sample_weight, task):
+        processes = Processes.launched() if self.device == ACCELERATE else Processes()
+        device = processes.device or resolve_device(self.device)
+        seeds = processes.agree(spawn_seeds(self.random_state, 3))
+        with borrowed_generator(seeds[0], device):
             network, head = self._build_backbone()
             source = self._open(X, _count_channels(network, self), reset=True)
             targets = self._encode_targets(y, len(source), head)
+            if sample_weight is not None:
+                rows = np.empty(len(source))
+                sample_weight = check_row_weights(sample_weight, rows)
             self._pixels = self._decide_pixels(source, network)
-            n_features = count_features(
+            self.n_features_out_ = count_features(
                 network, self._pixels, source, self._backbone_name()
             )
             if self.max_epochs:
                 network = EncoderWithHead(
-                    network, n_features, len(self.classes_), self.loss
+                    network, self.n_features_out_, len(self.classes_), self.loss
                 )
-                loss_curve = train_encoder(
-                    network,
-                    self._pixels,
-                    source,
-                    targets,
-                    self._recipe(),
-                    device=device,
-                    seeds=(order_seed, image_seed),
-                    verbose=self.verbose,
-                    checkpoint=self.checkpoint,
+                self.loss_curve_ = np.array(
+                    self._train(
+                        *(network, source, targets, sample_weight),
+                        *(device, seeds, processes, task),
+                    )
                 )
-                self.loss_curve_ = np.array(loss_curve)
                 network.cpu()
-                head = self._linear_head(network.head, targets)
+                head = self._linear_head(network.head, targets, sample_weight)
                 network = network.backbone
-        if head is not None:
-            self.head_weight_, self.head_bias_ = map(to_numpy, head)
-        self.backbone_ = network.eval()
-        self.n_features_out_ = n_features
-        self.input_shape_ = self._pixels.shape
-        self.pixel_scale_ = self._pixels.scale
+        vars(self).update(self._fitted_attributes(network, head))
         self.device_ = str(device)
+
+    def _fitted_attributes(self, network, head):
+        attributes = {
+            "backbone_": network.eval(),
+            "input_shape_": self._pixels.shape,
+            "pixel_scale_": self._pixels.scale,
+        }
+        if head is not None:
+            attributes["head_weight_"], attributes["head_bias_"] = map(to_numpy, head)
+        return attributes
 
     def transform(self, X):
         """Encode images.
@@ -373,26 +407,30 @@ class FeatureEncoder(
         ----------
         X : array-like, list or torch.utils.data.Dataset of n_samples images
             Of the kinds that `fit` takes, with the height, width and channels seen
-            there. Files and PIL images are brought to that size.
+            there. Files and PIL images are brought to that size. A dask array, of
+            images or of paths, is encoded block by block when the result is computed.
 
         Returns
         -------
         X_encoded : ndarray of shape (n_samples, `n_features_out_`), float32
-            Features, or a dataframe of them if `set_output` asks for one.
+            Features, or a dataframe of them if `set_output` asks for one. A dask array
+            if `X` is one.
         """
         check_is_fitted(self)
-        source = self._open(X, self._pixels.n_channels, reset=False)
-        if source.shape not in (None, self.input_shape_):
-            raise ValueError(
-                f"X has images of {describe_shape(source.shape)}, but FeatureEncoder "
-                f"was fitted on images of {describe_shape(self.input_shape_)}. Resize "
-                "them, or fit again."
-            )
-        self._pixels.check_range(source)
+        if is_lazy(X):
+            return encode_blocks(self, X)
+        return self._encode(X)
+
+    def _encode(self, X):
+        source = self._open_like_fit(X)
         device = self._resolve_device_again()
         network = self.backbone_
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)
+        folder, cache = cache_folder(self.memory), None
+        if folder is not None:
+            made_by = self._describe(self.backbone_, device)
+            cache = folder, digest_of(made_by, self.backbone_)
         return encode_images(
             network,
             self._pixels,
@@ -402,7 +440,132 @@ class FeatureEncoder(
             precision=self.precision,
             batch_size=self.batch_size,
             verbose=self.verbose,
+            cache=cache,
         )
+
+    def save(self, path):
+        """Write the fitted encoder to a file that holds no code.
+
+        Not kept are `memory`, a `random_state` that is no integer, metadata requests,
+        callbacks and the output container.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File to write, or to replace, such as "encoder.safetensors".
+
+        Raises
+        ------
+        ValueError
+            If the backbone is not one of timm's by name.
+        """
+        check_is_fitted(self)
+        save_encoder(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Read an encoder that `save` has written.
+
+        Nothing in the file is executed: it may come from anyone.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        encoder : FeatureEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is damaged, of another kind or of a later version, or if timm builds
+            another network by now.
+        """
+        return load_encoder(cls, path)
+
+    def _open_like_fit(self, X):
+        source = self._open(X, self._pixels.n_channels, reset=False)
+        if source.shape not in (None, self.input_shape_):
+            raise ValueError(
+                f"X has images of {describe_shape(source.shape)}, but FeatureEncoder "
+                f"was fitted on images of {describe_shape(self.input_shape_)}. Resize "
+                "them, or fit again."
+            )
+        self._pixels.check_range(source)
+        return source
+
+    def _train(self, network, source, targets, weights, device, seeds, processes, task):
+        """Train a network, or take it from the cache; return the loss curve."""
+        recipe = self._recipe()
+        if len(source) < 2 * processes.count:
+            raise ValueError(
+                f"Training on {processes.count} processes needs {2 * processes.count} "
+                f"samples at least, got {len(source)}. Launch fewer processes."
+            )
+
+        if self.checkpoint is not None and processes.count > 1:
+            raise ValueError(
+                f"checkpoint={self.checkpoint!r} keeps what one process trains, but "
+                f"{processes.count} train together. Launch one, or set checkpoint=None."
+            )
+
+        def so_far():
+            trained = copy.deepcopy(network).cpu()
+            head = self._linear_head(trained.head, targets, weights)
+            return vars(self) | self._fitted_attributes(trained.backbone, head)
+
+        def train():
+            epochs = task.watch(itertools.repeat(True), so_far)
+            next(epochs)  # the first begins, and with the end of one the next
+            return train_encoder(
+                network,
+                self._pixels,
+                source,
+                targets,
+                weights,
+                recipe,
+                device=device,
+                seeds=seeds[1:],
+                verbose=self.verbose,
+                processes=processes,
+                after_epoch=lambda: not next(epochs, False),
+                checkpoint=self.checkpoint,
+            )
+
+        folder = cache_folder(self.memory)
+        # Without a seed no two trainings are equal, and callbacks may stop one.
+        watched = bool(getattr(self, "_skl_callbacks", None))
+        unique = self.random_state is None or processes.count > 1 or watched
+        if folder is None or unique:
+            return train()
+        depends_on = {
+            "made by": self._describe(network.backbone, device),
+            "images": digest_images(source, self._pixels.shape, self.batch_size),
+            "targets": targets.tolist(),
+            "weights": None if weights is None else weights.tolist(),
+            "recipe": asdict(recipe),
+            "seeds": seeds,
+        }
+        return train_once(folder, digest_of(depends_on, network), network, train)
+
+    def _describe(self, network, device):
+        """Return what, beside the weights of a network, its features depend on."""
+        if isinstance(self.backbone, str):
+            structure = [self.backbone, self.backbone_kwargs, version("timm")]
+        else:
+            structure = [repr(network), fingerprint(network, self._pixels)]
+        return {
+            "structure": structure,
+            "pixels": asdict(self._pixels),
+            "precision": self.precision,
+            "device": device.type,
+            "versions": [library_version(), version("torch"), version("pillow")],
+        }
 
     def _build_backbone(self):
         """Return the network with its weights, and the head that came with them."""
@@ -523,12 +686,13 @@ class FeatureEncoder(
             std=config.get("std"),
         )
 
-    def _linear_head(self, layer, targets):
+    def _linear_head(self, layer, targets, weights):
         """Return weight and bias at the frequencies of the classes, or None."""
         if not isinstance(layer, torch.nn.Linear):
             return None
-        frequencies = torch.as_tensor(np.bincount(targets) / len(targets))
-        shift = logit_shift(self.loss, frequencies.float())
+        seen = np.bincount(targets, weights)
+        frequencies = torch.as_tensor(seen / seen.sum(), dtype=torch.float32)
+        shift = logit_shift(self.loss, frequencies)
         return layer.weight, layer.bias + shift
 
     def _recipe(self):
@@ -551,6 +715,8 @@ class FeatureEncoder(
 
     def _resolve_device_again(self):
         """Resolve the device anew: the estimator may be on another machine by now."""
+        if self.device == ACCELERATE:  # which has made its device the current one
+            return resolve_device("auto")
         try:
             return resolve_device(self.device)
         except ValueError:

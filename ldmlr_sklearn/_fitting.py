@@ -13,9 +13,9 @@ from sklearn_compat.base import _fit_context
 from sklearn_compat.utils.validation import validate_data
 
 __all__ = [
+    "check_row_weights",
     "check_sample_weight",
     "fit_context",
-    "row_weights",
     "seeded",
     "spawn_seeds",
     "unchanged_on_failure",
@@ -26,19 +26,25 @@ __all__ = [
 fit_context = _fit_context(prefer_skip_nested_validation=True)
 
 
-def row_weights(sample_weight, X):
-    """Return weights (n_samples,) of rows, ones for None; refuse those that are none.
+def check_row_weights(sample_weight, rows):
+    """Return the weights (n_samples,) of rows; refuse those that are none.
 
     Parameters
     ----------
-    sample_weight : array-like of shape (n_samples,), number or None
-    X : ndarray of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,) or number
+    rows : ndarray of shape (n_samples, ...)
 
     Returns
     -------
-    ndarray of shape (n_samples,), float64
+    ndarray of shape (n_samples,)
     """
-    weights = check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    weights = check_sample_weight(sample_weight, rows)
+    # Here, since scikit-learn's keyword for it depends on the version.
+    if (weights < 0).any():
+        raise ValueError(
+            f"Negative values in sample_weight: the smallest is {weights.min()}. "
+            "Expected weights of 0 or more."
+        )
     if not weights.any():
         raise ValueError(
             "All values of sample_weight are zero. Give some rows a weight above 0."

@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._encoder_training import borrowed_generator
 from ldmlr_sklearn._fitting import (
+    check_row_weights,
     fit_context,
-    row_weights,
     spawn_seeds,
     unchanged_on_failure,
     validate_data,
@@ -223,7 +223,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight, monitor):
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
-        weights = row_weights(sample_weight, X)
+        weights = check_row_weights(sample_weight, X)
         # A row of weight 0 is no row: its class may have no frequency to take a log of.
         X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
         self.classes_, codes = np.unique(y, return_inverse=True)

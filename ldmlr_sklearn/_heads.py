@@ -7,31 +7,50 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 # Ridge penalty per row on standardised features, so that it means the same for any
 # number of rows: 2.5e-3 ‖W‖² beside a mean cross-entropy.
 L2_PER_ROW = 5e-3
+# Strength of the pull towards the head of the network that the features come from.
+PULL = 0.1
+# The pull towards a head fitted to the n real rows is this over n: the fewer they are,
+# the less a model of their distribution adds to what they say of the classes.
+ROWS_OF_PULL = 50
 
 
-def softmax_head(total_weight):
-    """Make the default head: softmax regression on standardised features.
+def one_row_a_class(weight, bias):
+    """Return linear weights (K, d) and biases (K,) of scikit-learn's attributes.
+
+    Of two classes it keeps the difference only, of shapes (1, d) and (1,).
+    """
+    if len(weight) > 1:
+        return weight, bias
+    return np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
+
+
+def fitted_head(X, y, sample_weight):
+    """Fit softmax regression to standardised features.
 
     Parameters
     ----------
-    total_weight : float
-        Sum of the weights of the rows it will be fitted to.
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+    sample_weight : ndarray of shape (n_samples,)
 
     Returns
     -------
-    sklearn.pipeline.Pipeline
-        With the last step named "logisticregression".
+    weight : ndarray of shape (n_classes, n_features)
+        For features as they are.
+    bias : ndarray of shape (n_classes,)
     """
-    return make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=1 / (L2_PER_ROW * total_weight), max_iter=200),
-    )
+    scaler = StandardScaler()
+    C = 1 / (L2_PER_ROW * sample_weight.sum())
+    head = LogisticRegression(C=C, max_iter=200)
+    head.fit(scaler.fit_transform(X), y, sample_weight)
+    weight, bias = one_row_a_class(head.coef_, head.intercept_)
+    weight = weight / scaler.scale_
+    return weight, bias - weight @ scaler.mean_
 
 
 class AnchoredHead(ClassifierMixin, BaseEstimator):
@@ -59,7 +78,7 @@ class AnchoredHead(ClassifierMixin, BaseEstimator):
         The classes in sorted order.
     """
 
-    def __init__(self, weight, bias, alpha=0.1):
+    def __init__(self, weight, bias, alpha=PULL):
         self.weight = weight
         self.bias = bias
         self.alpha = alpha

@@ -8,13 +8,18 @@
 - ``shape``, (height, width, channels) of each, or None for pictures of any size;
 - ``eight_bit``, whether raw values are uint8, and ``whole_numbers``, integers at least;
 - ``read(rows, shape)``: the images of some rows as one uint8 or float32 tensor of shape
-  (n_rows, channels, height, width). Only these rows are decoded and copied.
+  (n_rows, channels, height, width). Only these rows are decoded and copied;
+- ``identify(rows, shape)``: digests (n_rows, 32) that tell the images of some rows from
+  all others, and a function that reads those of them that it is given the places of.
 
 A `PixelFormat`, decided once in ``fit``, turns such raw tensors into network input.
 """
 
+import hashlib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from numbers import Integral
@@ -117,12 +122,21 @@ def resolve_image_shape(image_shape, n_features):
     return shape
 
 
-class ArrayImages:
+class _IdentifiedByPixels:
+    """Images that are told apart by what `read` returns."""
+
+    def identify(self, rows, shape):
+        images = self.read(rows, shape)
+        kind = f"{images.dtype} {tuple(images.shape[1:])}".encode()
+        return _digests(kind, (image.numpy() for image in images)), images.__getitem__
+
+
+class ArrayImages(_IdentifiedByPixels):
     """Images of one size in a numpy array, which is never written to.
 
     Parameters
     ----------
-    array : ndarray of shape (n_images, ...)
+    array : ndarray or dask array of shape (n_images, ...)
 
     image_shape : tuple of int
         Shape of one image; each row of `array` holds that many numbers.
@@ -147,6 +161,10 @@ class ArrayImages:
         """Return the smallest and the largest number, not finite if any is not."""
         if self.eight_bit:
             return 0.0, 255.0
+        if is_lazy(self.array):  # in one go: slices would compute a block repeatedly
+            import dask
+
+            return tuple(map(float, dask.compute(self.array.min(), self.array.max())))
         ends = []
         for start in range(0, len(self.array), _SCAN_ROWS):
             chunk = np.asarray(self.array[start : start + _SCAN_ROWS])
@@ -167,8 +185,10 @@ class ArrayImages:
         return images
 
 
-class PictureImages:
+class PictureImages(_IdentifiedByPixels):
     """PIL images, or files that PIL opens, resized to one shape when they are read.
+
+    Files are told apart by their content, whatever their names.
 
     Parameters
     ----------
@@ -189,19 +209,48 @@ class PictureImages:
 
     def read(self, rows, shape):
         rows = range(len(self))[rows] if isinstance(rows, slice) else rows
-
-        def decode(row):
-            return _decode_picture(self.pictures[row], shape, f"row {int(row)} of X")
-
-        if isinstance(self.pictures[0], Image.Image):
+        if not self._holds_files():
             # In memory already; and one that is not yet loaded, but listed twice, may
             # not be loaded by two threads.
-            return torch.stack([decode(row) for row in rows])
+            return torch.stack([self._decode(row, shape) for row in rows])
         with ThreadPoolExecutor(_N_DECODERS) as pool:
-            return torch.stack(list(pool.map(decode, rows)))
+            return torch.stack(
+                list(pool.map(lambda row: self._decode(row, shape), rows))
+            )
+
+    def identify(self, rows, shape):
+        if not self._holds_files():
+            return super().identify(rows, shape)
+        rows = range(len(self))[rows] if isinstance(rows, slice) else rows
+        with ThreadPoolExecutor(_N_DECODERS) as pool:
+            contents = list(pool.map(self._content, rows))
+
+        def read(places):
+            # From the very bytes that were identified: a file may change meanwhile.
+            with ThreadPoolExecutor(_N_DECODERS) as pool:
+                decoded = pool.map(
+                    lambda place: self._decode(rows[place], shape, contents[place]),
+                    places,
+                )
+                return torch.stack(list(decoded))
+
+        return _digests(b"file", contents), read
+
+    def _holds_files(self):
+        return not isinstance(self.pictures[0], Image.Image)
+
+    def _content(self, row):
+        path = self.pictures[row]
+        with _readable(path, f"row {int(row)} of X"), open(path, "rb") as file:
+            return file.read()
+
+    def _decode(self, row, shape, content=None):
+        picture, where = self.pictures[row], f"row {int(row)} of X"
+        file = picture if content is None else io.BytesIO(content)
+        return _decode_picture(picture, shape, where, file)
 
 
-class DatasetImages:
+class DatasetImages(_IdentifiedByPixels):
     """A map-style torch Dataset whose items are images, or tuples that begin with one.
 
     Parameters
@@ -293,6 +342,8 @@ def open_images(X, n_channels=None):
         array = X.detach().cpu().numpy()
     elif isinstance(X, list | tuple) and len(X) and _is_item(X[0]):
         return _open_items(X, n_channels)
+    elif is_lazy(X) and X.dtype.kind in "buif":
+        array = X  # read block by block
     else:
         array = _as_array(X)
     if array.size == 0:
@@ -390,6 +441,21 @@ def _open_items(items, n_channels):
     return open_images(np.stack(items), n_channels)
 
 
+def is_lazy(X):
+    """Whether X is a dask array, told without loading dask."""
+    return type(X).__module__.startswith("dask.array")
+
+
+def _digests(kind, buffers):
+    """Return the digests (n, 32), uint8, of contiguous buffers of bytes."""
+    digests = bytearray()
+    for buffer in buffers:
+        digest = hashlib.blake2b(kind, digest_size=32)
+        digest.update(buffer)
+        digests += digest.digest()
+    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
+
+
 def _refuse_not_finite(images):
     if images.is_floating_point() and not torch.isfinite(images).all():
         raise ValueError(
@@ -397,8 +463,11 @@ def _refuse_not_finite(images):
         )
 
 
-def _decode_picture(picture, shape, where):
-    """Return one picture as a uint8 tensor of shape (channels, height, width)."""
+def _decode_picture(picture, shape, where, file=None):
+    """Return one picture as a uint8 tensor of shape (channels, height, width).
+
+    `file` is what to open where `picture` is a path.
+    """
     height, width, n_channels = shape
     if n_channels not in _PICTURE_MODES:
         raise ValueError(
@@ -406,11 +475,18 @@ def _decode_picture(picture, shape, where):
             "arrays instead of files and PIL images."
         )
     mode = _PICTURE_MODES[n_channels]
-    try:
+    with _readable(picture, where):
         if isinstance(picture, Image.Image):
             return _fit_picture(picture, height, width, mode)
-        with Image.open(picture) as opened:
+        with Image.open(file) as opened:
             return _fit_picture(opened, height, width, mode)
+
+
+@contextmanager
+def _readable(picture, where):
+    """Say which picture it is that cannot be read inside the block."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"The image file {_name_picture(picture)} ({where}) does not exist."

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
+    check_row_weights,
     fit_context,
-    row_weights,
     unchanged_on_failure,
 )
 from ldmlr_sklearn._label_shift import (
@@ -166,7 +166,7 @@ class LabelShiftClassifier(
                     f"y has the classes {found.tolist()}, but the classifier knows "
                     f"{self.classes_.tolist()}. Give the rows that it was fitted to."
                 )
-            seen = np.bincount(codes, row_weights(sample_weight, y[:, None]))
+            seen = np.bincount(codes, check_row_weights(sample_weight, y[:, None]))
             self.train_prior_ = own_prior(self.estimator_, seen / seen.sum())
             if (self.train_prior_ == 0).any():
                 absent = self.classes_[self.train_prior_ == 0].tolist()

@@ -117,8 +117,8 @@ class LatentDiffusionOversampler(
     prediction_type : {"v_prediction", "epsilon", "sample"}, default="v_prediction"
         What the network is trained to predict.
 
-    hidden_dim : int, default=256
-        Width of the network.
+    hidden_dim : int or "auto", default="auto"
+        Width of the network. "auto" takes 128 below 10,000 rows and 256 from there on.
 
     n_blocks : int, default=3
         Number of its residual blocks.
@@ -266,7 +266,10 @@ class LatentDiffusionOversampler(
         "n_train_timesteps": [Interval(Integral, 2, None, closed="left")],
         "noise_schedule": [StrOptions(set(NOISE_SCHEDULES))],
         "prediction_type": [StrOptions(set(PREDICTION_TYPES))],
-        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_dim": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "n_blocks": [Interval(Integral, 0, None, closed="left")],
         "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -292,7 +295,7 @@ class LatentDiffusionOversampler(
         n_train_timesteps=1000,
         noise_schedule="cosine",
         prediction_type="v_prediction",
-        hidden_dim=256,
+        hidden_dim="auto",
         n_blocks=3,
         max_steps="auto",
         batch_size=512,
@@ -535,17 +538,20 @@ class LatentDiffusionOversampler(
         n_new = np.array(list(self.sampling_strategy_.values()), dtype=int)
         new_classes = np.array(list(self.sampling_strategy_), dtype=self.classes_.dtype)
         codes = np.repeat(np.searchsorted(self.classes_, new_classes), n_new)
-        new_rows = self._draw(codes, seed)
+        if sparse.issparse(X):
+            new_rows = type(X)(self._draw(codes, seed))
+            X_resampled = sparse.vstack([X, new_rows], format=X.format)
+        else:
+            shape = len(X) + len(codes), X.shape[1]
+            X_resampled = np.empty(shape, dtype=self._trained.columns.dtype)
+            X_resampled[: len(X)] = X
+            self._draw(codes, seed, out=X_resampled[len(X) :])
         self.is_generated_ = np.arange(len(rows) + len(codes)) >= len(rows)
         vars(self).pop("sample_weight_", None)
         if weights is not None:
             present = np.searchsorted(self.classes_, y)[weights > 0]
             mean = np.bincount(present, weights[weights > 0]) / np.bincount(present)
             self.sample_weight_ = np.concatenate([weights, mean[codes]])
-        if sparse.issparse(X):
-            X_resampled = sparse.vstack([X, type(X)(new_rows)], format=X.format)
-        else:
-            X_resampled = np.concatenate([X, new_rows])
         return X_resampled, np.concatenate([y, self.classes_[codes]])
 
     def _continues(self):
@@ -561,11 +567,14 @@ class LatentDiffusionOversampler(
         if sample_weight is not None:
             weights = _check_weights(sample_weight, X, codes, classes)
             present = weights > 0
+        parameters = self._parameters(TrainingParameters)
+        if start is not None:
+            parameters = parameters._replace(hidden_dim=start.parameters.hidden_dim)
         data = dict(
             X=X[present],
             codes=codes[present],
             sample_weight=None if weights is None else weights[present],
-            parameters=self._parameters(TrainingParameters).resolved(len(X[present])),
+            parameters=parameters.resolved(len(X[present])),
             seeds=seeds,
             device=resolve_device(self.device),
             start=start,
@@ -610,7 +619,7 @@ class LatentDiffusionOversampler(
         for name in ARCHITECTURE:
             now = getattr(self, name)
             before = getattr(self._trained.parameters, name)
-            if now != before:
+            if now not in (before, "auto"):
                 raise ValueError(
                     f"{name}={now!r}, but warm_start=True goes on with a network that "
                     f"was trained with {before!r}. Take that, or set warm_start=False."
@@ -621,11 +630,11 @@ class LatentDiffusionOversampler(
         """Return the constructor parameters of one kind, a named tuple."""
         return kind(*(getattr(self, name) for name in kind._fields))
 
-    def _draw(self, codes, seed, n_jobs=None):
+    def _draw(self, codes, seed, n_jobs=None, out=None):
         """Draw rows for class indices (n_rows,) from the trained model."""
         sampling = self._parameters(SamplingParameters)
         device = resolve_device(self.device)
-        return self._trained.draw(codes, sampling, seed, device, n_jobs)
+        return self._trained.draw(codes, sampling, seed, device, n_jobs, out)
 
 
 def _attributes_of(trained):

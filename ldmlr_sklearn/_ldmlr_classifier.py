@@ -3,14 +3,21 @@
 """The whole of LDMLR as one classifier: encode, over-sample, classify, correct."""
 
 from collections.abc import Mapping
+from inspect import signature
 from numbers import Real
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._tags import get_tags
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -21,13 +28,20 @@ from sklearn.utils.validation import (
 
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
+    check_row_weights,
     fit_context,
     seeded,
     spawn_seeds,
     unchanged_on_failure,
     validate_data,
 )
-from ldmlr_sklearn._heads import AnchoredHead, softmax_head
+from ldmlr_sklearn._heads import (
+    L2_PER_ROW,
+    PULL,
+    ROWS_OF_PULL,
+    AnchoredHead,
+    fitted_head,
+)
 from ldmlr_sklearn._label_shift import (
     ESTIMATED_PRIORS,
     estimate_prior,
@@ -36,6 +50,9 @@ from ldmlr_sklearn._label_shift import (
     resolve_prior,
 )
 from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
+
+# The parts, and the method by which `fit` trains each.
+_TRAINED_BY = {"encoder": "fit", "oversampler": "fit_resample", "classifier": "fit"}
 
 
 def _classifier_has(method):
@@ -83,7 +100,8 @@ class LDMLRClassifier(
         `y`. None leaves the classifier's output as it is.
 
     generated_weight : float, default=1.0
-        Weight of a generated row where a real one weighs 1.
+        Weight of a generated row where a real one weighs 1; with `sample_weight` in
+        `fit`, where the real rows of its class weigh 1 on average.
 
     init_head : tuple of (weight, bias) or None, default=None
         Linear head of shapes (n_classes, n_features) and (n_classes,), in the order of
@@ -118,7 +136,8 @@ class LDMLRClassifier(
         The class frequencies that the classifier's probabilities are for: its own
         `class_prior_` or `priors_` where it has one, as `HeadClassifier` and
         discriminant analysis do, else those it has seen, n_c + w · m_c over their sum,
-        for n_c real rows and m_c generated ones of weight w.
+        for n_c real rows and m_c generated ones of weight w. Rows with sample weights
+        count as often as these say.
 
     target_prior_ : ndarray of shape (n_classes,)
         The class frequencies that predictions are made for.
@@ -202,7 +221,7 @@ class LDMLRClassifier(
         self.verbose = verbose
 
     @fit_context
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         """Encode, over-sample and fit the classifier.
 
         Parameters
@@ -213,6 +232,12 @@ class LDMLRClassifier(
         y : array-like of shape (n_samples,)
             Labels.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, for every part whose method takes them; with metadata
+            routing, for those that request them and those left at None. The classifier
+            gets the mean weight of the class, times `generated_weight`, for generated
+            rows.
+
         Returns
         -------
         self : object
@@ -221,13 +246,13 @@ class LDMLRClassifier(
         Raises
         ------
         ValueError
-            If `X` or `y` is not valid, if `target_prior` does not fit the classes, or
-            if it asks for a correction that the classifier cannot give.
+            If `X`, `y` or the weights are not valid, if `target_prior` does not fit the
+            classes, or if it asks for a correction that the classifier cannot give.
         """
         with unchanged_on_failure(self):
-            return self._fit(X, y)
+            return self._fit(X, y, sample_weight)
 
-    def _fit(self, X, y):
+    def _fit(self, X, y, sample_weight):
         encoder_seed, sampler_seed, classifier_seed = spawn_seeds(self.random_state, 3)
         if self.encoder is None:
             features, y = validate_data(self, X, y)
@@ -235,12 +260,25 @@ class LDMLRClassifier(
             y = column_or_1d(y, warn=True)
             check_consistent_length(X, y)
         check_classification_targets(y)
-        self.classes_, train_counts = np.unique(y, return_counts=True)
+        self.classes_, codes, train_counts = np.unique(
+            y, return_inverse=True, return_counts=True
+        )
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y has one class only, {self.classes_.tolist()[0]!r}. A classifier "
                 "needs rows of at least two classes."
             )
+        weighted = self._weighted_parts(sample_weight)
+        if sample_weight is not None:
+            sample_weight = check_row_weights(sample_weight, y)
+            train_counts = np.bincount(codes, sample_weight)
+            if not train_counts.all():
+                raise ValueError(
+                    "sample_weight is 0 for all rows of the classes "
+                    f"{self.classes_[train_counts == 0].tolist()}. Give some of their "
+                    "rows a weight above 0, or leave these classes out."
+                )
+        given = {"sample_weight": sample_weight}
         target_prior = self._resolve_target_prior(train_counts)
         if self.init_head is not None and self.classifier is not None:
             raise ValueError(
@@ -254,28 +292,39 @@ class LDMLRClassifier(
             for name in ("n_features_in_", "feature_names_in_"):
                 vars(self).pop(name, None)
             self.encoder_ = seeded(clone(self.encoder), encoder_seed)
-            features = self.encoder_.fit(X, y).transform(X)
+            fit_params = given if "encoder" in weighted else {}
+            features = self.encoder_.fit(X, y, **fit_params).transform(X)
 
         oversampler = self.oversampler
         if oversampler is None:
             oversampler = LatentDiffusionOversampler(verbose=self.verbose)
         self.oversampler_ = seeded(clone(oversampler), sampler_seed)
         head = self._resolve_init_head(np.shape(features)[1])
-        features, labels = self.oversampler_.fit_resample(features, y)
+        real_features = features
+        fit_params = given if "oversampler" in weighted else {}
+        features, labels = self.oversampler_.fit_resample(features, y, **fit_params)
+        seen_codes = np.searchsorted(self.classes_, labels)
         weights = np.ones(len(labels))
-        weights[len(y) :] = self.generated_weight
-        seen = np.bincount(np.searchsorted(self.classes_, labels), weights)
+        if "classifier" in weighted:
+            mean = train_counts / np.bincount(codes[sample_weight > 0])
+            weights = np.concatenate([sample_weight, mean[seen_codes[len(y) :]]])
+        weights[len(y) :] *= self.generated_weight
+        seen = np.bincount(seen_codes, weights)
         self.effective_prior_ = seen / seen.sum()
 
         classifier = self.classifier
-        if classifier is None and head is not None:
-            shift = np.log(self.effective_prior_) - np.log(train_counts / len(y))
-            classifier = AnchoredHead(head[0], head[1] + shift)
-        elif classifier is None:
-            classifier = softmax_head(weights.sum())
+        if classifier is None:
+            trained_at, alpha = train_counts, PULL
+            if head is None:
+                of_real = weights[: len(y)]
+                head = fitted_head(real_features, y, of_real)
+                trained_at = np.bincount(codes, of_real)
+                alpha = max(ROWS_OF_PULL / len(y), L2_PER_ROW)
+            shift = np.log(self.effective_prior_)
+            shift -= np.log(trained_at / trained_at.sum())
+            classifier = AnchoredHead(head[0], head[1] + shift, alpha)
         classifier = seeded(clone(classifier), classifier_seed)
-        equal = self.generated_weight == 1 or len(labels) == len(y)
-        fit_params = {} if equal else _weight_params(classifier, weights)
+        fit_params = {} if (weights == 1).all() else _weight_params(classifier, weights)
         self.target_prior_ = (
             self.effective_prior_ if target_prior is None else target_prior
         )
@@ -291,6 +340,39 @@ class LDMLRClassifier(
         if target_prior is None:
             self.target_prior_ = self.effective_prior_
         return self
+
+    def get_metadata_routing(self):
+        """Return which parts request sample weights.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            The requests of this estimator and of its parts.
+        """
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
+        for name, method in _TRAINED_BY.items():
+            if getattr(self, name) is not None:
+                mapping = MethodMapping().add(caller="fit", callee=method)
+                router.add(method_mapping=mapping, **{name: getattr(self, name)})
+        return router
+
+    def _weighted_parts(self, sample_weight):
+        """Return the names of the parts that sample weights go to."""
+        if sample_weight is None:
+            return set()
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", sample_weight=sample_weight)
+            return {
+                name
+                for name, method in _TRAINED_BY.items()
+                if getattr(self, name) is None or routed[name][method]
+            }
+        # The classifier must take them.
+        return {"classifier"} | {
+            name
+            for name, method in _TRAINED_BY.items()
+            if _takes_weights(getattr(self, name), method)
+        }
 
     def _resolve_target_prior(self, train_counts):
         """Return `target_prior` as frequencies in the order of `classes_`, or None."""
@@ -456,6 +538,12 @@ class LDMLRClassifier(
         return tags
 
 
+def _takes_weights(part, method):
+    return (
+        part is None or "sample_weight" in signature(getattr(part, method)).parameters
+    )
+
+
 def _weight_params(classifier, weights):
     """Return the keyword by which a classifier's `fit` takes weights."""
     prefix, last = "", classifier
@@ -464,8 +552,10 @@ def _weight_params(classifier, weights):
         last = last.steps[-1][1]
     if not has_fit_parameter(last, "sample_weight"):
         raise ValueError(
-            f"generated_weight other than 1 needs a classifier whose fit takes "
-            f"sample_weight, but {type(last).__name__} does not. Take one that does, "
-            "or leave generated_weight=1.0."
+            "Weights, or generated_weight other than 1, need a classifier whose fit "
+            f"takes sample_weight, but {type(last).__name__} does not. Take one that "
+            "does, or leave them out."
         )
+    if get_config()["enable_metadata_routing"]:
+        prefix = ""  # the steps of a pipeline say themselves what they request
     return {f"{prefix}sample_weight": weights}

@@ -43,7 +43,12 @@ def estimator_from(cls, plain):
             f"The file holds the parameters {sorted(unknown)}, which this version of "
             f"{cls.__name__} does not have. Install a later one."
         )
-    return cls(**{name: _from_plain(value) for name, value in plain.items()})
+    return cls(**given_parameters(plain))
+
+
+def given_parameters(plain):
+    """Return the parameters that `plain_parameters` was given."""
+    return {name: _from_plain(value) for name, value in plain.items()}
 
 
 def pairs(mapping):
@@ -53,7 +58,9 @@ def pairs(mapping):
 
 def _to_plain(name, value):
     if isinstance(value, dict):
-        return {"pairs": pairs(value)}
+        return {"pairs": [[_scalar(k), _to_plain(name, v)] for k, v in value.items()]}
+    if isinstance(value, tuple | list):
+        return [_to_plain(name, element) for element in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     value = _scalar(value)
@@ -61,13 +68,16 @@ def _to_plain(name, value):
         return value
     raise TypeError(
         f"{name}={value!r} of type {type(value).__name__} cannot be saved: a file that "
-        "holds no code holds numbers, text, dicts and None alone. Set another value by "
-        "set_params before, or use pickle."
+        "holds no code holds numbers, text, None, and dicts and tuples of them. Set "
+        "another value by set_params before, or use pickle."
     )
 
 
 def _from_plain(value):
-    return dict(value["pairs"]) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {name: _from_plain(element) for name, element in value["pairs"]}
+    # JSON has no tuples, and no parameter needs a list.
+    return tuple(map(_from_plain, value)) if isinstance(value, list) else value
 
 
 def _scalar(value):

@@ -47,6 +47,20 @@ def resolve_device(device):
     return resolved
 
 
+def product_dtype(device):
+    """Return the dtype of the fastest matrix products that suffice for a network.
+
+    bfloat16 where the device multiplies in it, float32 elsewhere.
+    """
+    if device.type == "cuda":
+        reduced = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        told = getattr(torch.cpu, "get_capabilities", dict)  # not in every version
+        processor = told() if device.type == "cpu" else {}
+        reduced = any(processor.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if reduced else torch.float32
+
+
 def generator_from(seed, device="cpu"):
     """Return a `torch.Generator` of its own, seeded with an integer."""
     return torch.Generator(device=device).manual_seed(int(seed))

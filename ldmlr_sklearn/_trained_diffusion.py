@@ -13,7 +13,12 @@ from joblib import Parallel, delayed
 from ldmlr_sklearn._class_posterior import ClassPosterior, choose
 from ldmlr_sklearn._columns import Columns
 from ldmlr_sklearn._guidance import guidance_from_recall
-from ldmlr_sklearn._torch_utils import generator_from, to_numpy, to_tensor
+from ldmlr_sklearn._torch_utils import (
+    generator_from,
+    product_dtype,
+    to_numpy,
+    to_tensor,
+)
 from ldmlr_sklearn.diffusion import (
     Denoiser,
     NoiseSchedule,
@@ -32,7 +37,7 @@ class TrainingParameters(NamedTuple):
     n_train_timesteps: int
     noise_schedule: str
     prediction_type: str
-    hidden_dim: int
+    hidden_dim: int | str
     n_blocks: int
     max_steps: int | str
     batch_size: int
@@ -47,7 +52,12 @@ class TrainingParameters(NamedTuple):
         n_steps = self.max_steps
         if n_steps == "auto":
             n_steps = int(np.clip(100 * n_rows // batch_size, 300, 1000))
-        return self._replace(max_steps=n_steps, batch_size=batch_size)
+        hidden_dim = self.hidden_dim
+        if hidden_dim == "auto":
+            hidden_dim = 128 if n_rows < 10_000 else 256
+        return self._replace(
+            max_steps=n_steps, batch_size=batch_size, hidden_dim=hidden_dim
+        )
 
     def network(self, n_features, n_classes, generator):
         """Make the network, with initial weights."""
@@ -97,7 +107,7 @@ class TrainedDiffusion:
     denoiser: Denoiser
     loss_curve: np.ndarray
 
-    def draw(self, codes, sampling, seed, device, n_jobs=None):
+    def draw(self, codes, sampling, seed, device, n_jobs=None, out=None):
         """Draw one row for every class index.
 
         Rows are drawn in chunks of fixed size, each with a seed of its own: they do
@@ -112,17 +122,21 @@ class TrainedDiffusion:
         device : torch.device
         n_jobs : int or None
             Number of workers of joblib.
+        out : ndarray of shape (n_rows, n_features), optional
+            Where the rows go, in place of a new array.
 
         Returns
         -------
         ndarray of shape (n_rows, n_features)
             In the dtype of the training rows.
         """
-        rows = np.empty((len(codes), len(self.columns.integer)), self.columns.dtype)
+        rows = out
+        if rows is None:
+            rows = np.empty((len(codes), len(self.columns.integer)), self.columns.dtype)
         order = np.argsort(codes, kind="stable")  # candidates of a class lie together
         size = max(1, CHUNK_ROWS // sampling.n_candidates)
         chunks = [order[start : start + size] for start in range(0, len(codes), size)]
-        drawn = Parallel(n_jobs=n_jobs)(
+        drawn = Parallel(n_jobs=n_jobs, return_as="generator")(
             delayed(self._draw_chunk)(
                 codes[chunk], sampling, _seed_of_chunk(seed, number), device
             )
@@ -136,9 +150,10 @@ class TrainedDiffusion:
         """Draw rows for class indices in ascending order, all at once."""
         generator = generator_from(seed, device)
         schedule = self._schedule().to(device)
-        network = self.denoiser
-        if device.type != "cpu":
-            network = copy.deepcopy(network).to(device)
+        # At the noisiest times an estimate of x0 is ε's error a thousandfold.
+        exact = self.parameters.prediction_type == "epsilon"
+        dtype = torch.float32 if exact else product_dtype(device)
+        network = copy.deepcopy(self.denoiser).to(device, dtype)
         low, high = (
             to_tensor(bound).to(device)
             for bound in (self.columns.low, self.columns.high)

@@ -3,6 +3,7 @@
 """The benchmark of all methods: what it computes, on tiny data."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -400,3 +401,18 @@ def test_all_ways_of_a_search_agree(script, monkeypatch, tmp_path, capsys):
     table = Path("record.rst").read_text()
     assert ".. csv-table:: 6 candidates in 3 folds of 60 rows" in table
     assert "without cache, 1 process" in capsys.readouterr().out
+
+
+def test_files_are_encoded_lazily(script, monkeypatch, capsys):
+    lazily = script("encode_lazily")
+    threads = partial(lazily.LocalCluster, processes=False)
+    monkeypatch.setattr(lazily, "LocalCluster", threads)
+    lazily.main(["--files", "40", "--block-rows", "6", "--json", "lazy.json"])
+    record = json.loads(Path("lazy.json").read_text())
+    assert [run["n_files"] for run in record["runs"]] == [4, 40]
+    assert min(record["runs"][1]["peak_mib_per_worker"]) > 1
+    assert record["machine"]["versions"]["numpy"] == np.__version__
+    printed = capsys.readouterr().out
+    for table in (printed, Path("lazy.rst").read_text()):
+        assert "Encoding image files lazily with 2 workers" in table
+        assert "peak MiB a worker" in table

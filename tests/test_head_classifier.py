@@ -248,7 +248,7 @@ def test_a_head_is_a_classifier_of_the_whole_method():
     ("params", "weights", "message"),
     [
         ({}, np.zeros(280), "(are zero|at least one non-zero)"),
-        ({}, -np.ones(280), "Negative values in data passed to `sample_weight`"),
+        ({}, -np.ones(280), "Negative values in sample_weight: the smallest is -1"),
         ({}, np.r_[np.ones(200), np.zeros(80)], r"y has one class only .*\[0\]"),
         ({"learning_rate": 1e30}, None, "Training diverged: the loss of epoch"),
         ({"device": "abacus"}, None, "'abacus' is not a device name"),

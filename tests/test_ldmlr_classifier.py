@@ -5,15 +5,18 @@
 import pickle
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -26,6 +29,7 @@ from sklearn.svm import LinearSVC
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn._heads import AnchoredHead
 
+LABELS = np.repeat(["a", "b", "c"], [80, 30, 8])
 NOTHING = RandomOverSampler(sampling_strategy={})
 
 
@@ -44,21 +48,28 @@ def quick(**params):
 @pytest.fixture(scope="module")
 def data():
     rng = np.random.default_rng(0)
-    y = np.repeat(["a", "b", "c"], [80, 30, 8])
+    y = LABELS
     centres = {"a": [0, 0, 0, 0], "b": [1, 1, 0, 0], "c": [0, 1, 1, 0]}
     X = np.stack([centres[label] for label in y]) + 0.6 * rng.normal(size=(118, 4))
     shuffled = rng.permutation(118)
     return X[shuffled], y[shuffled]
 
 
-def test_default_head_is_softmax_regression_on_what_was_resampled(data):
+def test_default_head_is_pulled_to_that_of_the_real_rows_at_uniform_prior(data):
     X, y = data
     model = quick().fit(X, y)
-    X_resampled, y_resampled = clone(model.oversampler_).fit_resample(X, y)
-    head = make_pipeline(
-        StandardScaler(), LogisticRegression(C=1 / (5e-3 * 240), max_iter=200)
-    ).fit(X_resampled, y_resampled)
-    np.testing.assert_allclose(model.predict_proba(X), head.predict_proba(X), atol=1e-5)
+    scaler, regression = make_pipeline(
+        StandardScaler(), LogisticRegression(C=1 / (5e-3 * 118), max_iter=200)
+    ).fit(X, y)
+    weight = regression.coef_ / scaler.scale_
+    bias = regression.intercept_ - weight @ scaler.mean_
+    log_prior = np.log(np.array([80, 30, 8]) / 118)
+    anchor = model.classifier_
+    assert anchor.alpha == pytest.approx(50 / 118)
+    np.testing.assert_allclose(anchor.weight, weight, atol=1e-8)
+    np.testing.assert_allclose(anchor.bias, bias - log_prior + np.log(1 / 3))
+    again = clone(anchor).fit(*clone(model.oversampler_).fit_resample(X, y))
+    np.testing.assert_array_equal(model.predict_proba(X), again.predict_proba(X))
     np.testing.assert_allclose(model.effective_prior_, [1 / 3] * 3)
     assert model.classes_.tolist() == ["a", "b", "c"]
 
@@ -94,15 +105,15 @@ def test_correction_starts_from_the_prior_that_was_seen(data):
     X, y = data
     strategy = {"b": 50, "c": 50}
     sampler = RandomOverSampler(sampling_strategy=strategy, random_state=0)
-    model = quick(oversampler=sampler, generated_weight=0.5).fit(X, y)
+    regression = make_pipeline(StandardScaler(), LogisticRegression())
+    model = quick(oversampler=sampler, classifier=regression, generated_weight=0.5)
+    model.fit(X, y)
     seen = np.array([80, 30 + 0.5 * 20, 8 + 0.5 * 42])
     np.testing.assert_allclose(model.effective_prior_, seen / seen.sum())
     weights = np.r_[np.ones(118), np.full(62, 0.5)]
-    X_resampled, y_resampled = sampler.fit_resample(X, y)
-    head = make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=1 / (5e-3 * weights.sum()), max_iter=200),
-    ).fit(X_resampled, y_resampled, logisticregression__sample_weight=weights)
+    head = clone(regression).fit(
+        *sampler.fit_resample(X, y), logisticregression__sample_weight=weights
+    )
     logits = head.decision_function(X) - np.log(seen / seen.sum())
     np.testing.assert_allclose(
         model.decision_function(X) - model.decision_function(X).mean(1, keepdims=True),
@@ -188,7 +199,7 @@ def test_classifier_starts_from_a_head_with_its_prior_exchanged(data):
         anchor.bias, trained.intercept_ - np.log(counts / 118) + np.log(1 / 3)
     )
     distance = np.abs(anchor.coef_ - trained.coef_).mean()
-    fresh = quick().fit(X, y).classifier_[-1].coef_
+    fresh = quick().fit(X, y).classifier_.coef_
     assert distance < np.abs(fresh - trained.coef_).mean()
     assert model.decision_function(X).shape == (118, 3)
     pickle.loads(pickle.dumps(model)).predict(X)
@@ -208,7 +219,7 @@ def test_encoder_lends_its_head_where_the_classes_agree(data):
     frozen = quick(encoder=FrozenEstimator(Encoder().fit(X, y))).fit(X, y)
     np.testing.assert_array_equal(frozen.predict(X), with_head.predict(X))
     other = quick(encoder=Encoder(kw_args={})).fit(X, y)
-    assert not isinstance(other.classifier_, AnchoredHead)
+    assert not np.allclose(other.classifier_.weight, 1)
 
 
 def test_init_head_on_whole_numbers_is_the_one_on_floats(data):
@@ -384,3 +395,156 @@ def test_failed_refit_leaves_the_model_as_it_was(data):
     with pytest.raises(ValueError, match="is not a distribution"):
         model.set_params(target_prior=[-1, 1, 1]).fit(X[:, :2], y)
     np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
+class Spy(RandomOverSampler):
+    """Writes down the weights that it gets."""
+
+    def fit_resample(self, X, y, *, sample_weight=None):
+        self.got_ = sample_weight
+        return super().fit_resample(X, y)
+
+
+class SpyEncoder(FunctionTransformer):
+    """Writes down the weights that it gets."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        self.got_ = sample_weight
+        return super().fit(X, y)
+
+
+def weights_of(y):
+    return np.linspace(0.5, 2, len(y)) * np.where(y == "c", 3.0, 1.0)
+
+
+def test_weights_reach_every_part_and_generated_rows_weigh_as_their_class(data):
+    X, y = data
+    weight = weights_of(y)
+    weight[:5] = 0
+    model = quick(
+        encoder=SpyEncoder(),
+        oversampler=Spy(random_state=0),
+        classifier=GaussianNB(),
+        generated_weight=0.5,
+        target_prior=None,
+    ).fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(model.encoder_.got_, weight)
+    np.testing.assert_array_equal(model.oversampler_.got_, weight)
+    rows, labels = RandomOverSampler(random_state=0).fit_resample(X, y)
+    means = {label: weight[(y == label) & (weight > 0)].mean() for label in "abc"}
+    generated = [0.5 * means[label] for label in labels[len(y) :]]
+    expected = GaussianNB().fit(rows, labels, np.r_[weight, generated])
+    np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(X))
+    np.testing.assert_allclose(model.effective_prior_, expected.class_prior_)
+
+
+def test_equal_weights_change_nothing(data):
+    X, y = data
+    model = quick(oversampler=RandomOverSampler())
+    plain, weighted = model.fit(X, y), clone(model).fit(X, y, np.full(118, 3.0))
+    np.testing.assert_allclose(
+        weighted.predict_proba(X), plain.predict_proba(X), atol=1e-5
+    )
+
+
+def test_default_parts_take_weights(data):
+    X, y = data
+    weight = np.where(X[:, 0] > 0, 1.0, 1e-6)
+    kept = X[:, 0] > 0
+    weighted = quick(oversampler=NOTHING, target_prior="train").fit(X, y, weight)
+    expected = quick(oversampler=NOTHING, target_prior="train").fit(X[kept], y[kept])
+    np.testing.assert_allclose(
+        weighted.target_prior_, expected.target_prior_, atol=1e-4
+    )
+    # Columns are standardised by all rows, so that the penalty differs a little.
+    gap = np.abs(weighted.predict_proba(X) - expected.predict_proba(X)).mean()
+    unweighted = quick(oversampler=NOTHING, target_prior="train").fit(X, y)
+    far = np.abs(unweighted.predict_proba(X) - expected.predict_proba(X)).mean()
+    assert gap < 0.2 * far
+
+
+@pytest.mark.parametrize("make", [make_pipeline, make_imblearn_pipeline])
+def test_weights_through_pipelines(data, make):
+    X, y = data
+    weight = weights_of(y)
+    sampler = Spy(random_state=0)
+    expected = quick(oversampler=sampler).fit(
+        StandardScaler().fit_transform(X), y, weight
+    )
+    old = make(StandardScaler(), quick(oversampler=sampler))
+    old.fit(X, y, ldmlrclassifier__sample_weight=weight)
+    np.testing.assert_allclose(
+        old[-1].predict_proba(X), expected.predict_proba(X), atol=1e-6
+    )
+    with config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        unset = make(
+            scaler, quick(oversampler=Spy()).set_fit_request(sample_weight=True)
+        )
+        with pytest.raises(UnsetMetadataPassedError, match="fit_resample"):
+            unset.fit(X, y, sample_weight=weight)
+        for requested in (True, False):
+            part = Spy(random_state=0).set_fit_resample_request(sample_weight=requested)
+            model = quick(oversampler=part).set_fit_request(sample_weight=True)
+            routed = make(scaler, model).fit(X, y, sample_weight=weight)[-1]
+            assert (routed.oversampler_.got_ is not None) == requested
+            np.testing.assert_allclose(
+                routed.predict_proba(X), expected.predict_proba(X), atol=1e-6
+            )
+        unasked = LogisticRegression().set_fit_request(sample_weight=False)
+        model = quick(oversampler=NOTHING, classifier=unasked).set_fit_request(
+            sample_weight=True
+        )
+        routed = make(scaler, model).fit(X, y, sample_weight=weight)[-1]
+        np.testing.assert_allclose(routed.effective_prior_ * 118, [80, 30, 8])
+
+
+@pytest.mark.parametrize(
+    ("weight", "params", "message"),
+    [
+        (np.where(LABELS == "b", 0, 1.0), {}, r"0 for all rows of the classes \['b'\]"),
+        (np.full(118, -1.0), {}, "Negative values"),
+        (np.ones(7), {}, r"sample_weight.shape == \(7,\)"),
+        (
+            np.arange(118.0),
+            {"classifier": KNeighborsClassifier()},
+            "KNeighborsClassifier does not",
+        ),
+    ],
+)
+def test_errors_of_weights(data, weight, params, message):
+    X, y = data
+    order = np.argsort(np.argsort(y, kind="stable"), kind="stable")
+    weight = weight[order] if len(weight) == len(y) else weight
+    with pytest.raises(ValueError, match=message):
+        quick(**params).fit(X, y, weight)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "nullable", "categorical", "polars"])
+def test_frames_and_labels_of_every_kind(data, kind):
+    X, y = data
+    names = list("pqrs")
+    expected = quick().fit(X, y).predict_proba(X)
+    if kind == "polars":
+        frame, labels = pl.DataFrame(X, schema=names), pl.Series(y)
+    else:
+        frame, labels = pd.DataFrame(X, columns=names), pd.Series(y)
+        if kind == "nullable":
+            frame, labels = frame.convert_dtypes(), labels.astype("string")
+        if kind == "categorical":
+            labels = labels.astype("category")
+    model = quick().fit(frame, labels)
+    np.testing.assert_allclose(model.predict_proba(frame), expected, atol=1e-6)
+    assert model.feature_names_in_.tolist() == names
+    assert set(model.predict(frame)) <= {"a", "b", "c"}
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[names[::-1]])
+
+
+def test_nullable_whole_numbers_as_labels(data):
+    X, y = data
+    codes = np.searchsorted(["a", "b", "c"], y)
+    model = quick().fit(X, pd.Series(codes, dtype="Int64"))
+    np.testing.assert_array_equal(model.predict(X), quick().fit(X, codes).predict(X))
+    with pytest.raises(ValueError, match=r"NaN|missing"):
+        quick().fit(X, pd.Series([None, *codes[1:]], dtype="Int64"))

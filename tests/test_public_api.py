@@ -58,25 +58,45 @@ IMPORT_TABLE = {
         "torch",
         "_backbones",
         "_documentation",
+        "_callbacks",
+        "_encoder_file",
         "_encoder_training",
+        "_encoding_cache",
         "_fitting",
         "_images",
+        "_lazy_encoding",
         "_losses",
+        "_persistence",
+        "_processes",
+        "_result_cache",
         "_torch_utils",
+    },
+    # dask and accelerate are optional, and imported when they are asked for.
+    "_lazy_encoding": {"numpy", "dask"},
+    "_encoder_file": {
+        "torch",
+        "_backbones",
+        "_encoder_training",
+        "_images",
+        "_persistence",
+        "_saved_parameters",
     },
     "_encoder_training": {
         *("numpy", "torch", "skorch", "tqdm"),
         "_autoaugment",
         "_checkpoint",
+        "_encoding_cache",
         "_losses",
         "_torch_utils",
     },
+    "_encoding_cache": {"numpy", "torch", "_persistence", "_result_cache"},
+    "_processes": {"torch", "accelerate", "_torch_utils"},
     "_autoaugment": {"torch", "torchvision"},
     "_checkpoint": {"torch"},
     "_losses": {"torch"},
     # The only module that meets timm; safetensors and huggingface_hub come with it.
     "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
-    "_images": {"numpy", "PIL", "torch"},
+    "_images": {"numpy", "PIL", "torch", "dask"},
     "_latent_diffusion_oversampler": {
         *SCIENCE,
         "imblearn",
@@ -106,6 +126,7 @@ IMPORT_TABLE = {
         "_diffusion_training",
         "_persistence",
         "_result_cache",
+        "_torch_utils",
         "_trained_diffusion",
     },
     "_result_cache": {"joblib", "filelock", "_persistence"},
@@ -270,7 +291,8 @@ def test_imports_are_found(source, expected):
 def test_import_loads_neither_timm_nor_torchvision():
     code = (
         "import sys, ldmlr_sklearn, ldmlr_sklearn.inspection\n"
-        "heavy = {'timm', 'torchvision', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'timm', 'torchvision', 'matplotlib', 'dask', 'accelerate'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'loaded: {sorted(heavy)}' if heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,0 +1,76 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""A fitted `FeatureEncoder` as a file, and back."""
+
+import os
+from dataclasses import asdict
+
+import torch
+
+from ldmlr_sklearn import _persistence
+from ldmlr_sklearn._encoder_training import borrowed_generator
+from ldmlr_sklearn._images import PixelFormat
+from ldmlr_sklearn._saved_parameters import (
+    estimator_from,
+    given_parameters,
+    plain_parameters,
+)
+
+_KIND = "FeatureEncoder"
+_BACKBONE = "backbone."  # before the names of its tensors
+_ARRAYS = ["head_weight_", "head_bias_", "classes_", "loss_curve_", "feature_names_in_"]
+_VALUES = ["n_features_out_", "device_", "n_features_in_"]
+
+
+def save_encoder(encoder, path):
+    """Write a fitted encoder; see `FeatureEncoder.save`."""
+    if not isinstance(encoder.backbone, str):
+        raise ValueError(
+            f"backbone={encoder.backbone!r} is code, which the file cannot hold: only "
+            "backbones of timm by name can be saved. Pickle this encoder, or register "
+            "its network with timm and give its name."
+        )
+    parameters = encoder.get_params(deep=False)
+    arrays = {
+        f"{_BACKBONE}{name}": tensor
+        for name, tensor in encoder.backbone_.state_dict().items()
+    }
+    fitted = vars(encoder)
+    arrays |= {name: fitted[name] for name in _ARRAYS if name in fitted}
+    values = {name: fitted[name] for name in _VALUES if name in fitted}
+    values["parameters"] = plain_parameters(parameters, left_out=("memory",))
+    values["pixels"] = plain_parameters(asdict(encoder._pixels))
+    _persistence.write(path, _KIND, arrays, values)
+
+
+def load_encoder(cls, path):
+    """Read a fitted encoder of a class; see `FeatureEncoder.load`."""
+    arrays, values = _persistence.read(path, _KIND)
+    encoder = estimator_from(cls, values.pop("parameters"))
+    # Imported here because timm, with torchvision, takes seconds to load.
+    from ldmlr_sklearn._backbones import create_backbone
+
+    with borrowed_generator(0, torch.device("cpu")):  # for weights that are replaced
+        network = create_backbone(
+            encoder.backbone, encoder.backbone_kwargs or {}, pretrained=False
+        )
+    state = {
+        name.removeprefix(_BACKBONE): torch.from_numpy(arrays.pop(name))
+        for name in list(arrays)
+        if name.startswith(_BACKBONE)
+    }
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{os.fspath(path)!r} holds weights that do not fit the backbone "
+            f"{encoder.backbone!r} as timm builds it now: {error}. Load it with the "
+            "version of timm that it was saved with."
+        ) from error
+    encoder.backbone_ = network.eval()
+    encoder._pixels = PixelFormat(**given_parameters(values.pop("pixels")))
+    encoder.input_shape_ = encoder._pixels.shape
+    encoder.pixel_scale_ = encoder._pixels.scale
+    for name, value in (arrays | values).items():
+        setattr(encoder, name, value)
+    return encoder

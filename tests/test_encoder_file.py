@@ -1,0 +1,104 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Encoders as files: what comes back, and what is refused."""
+
+import pickle
+
+import cloudpickle
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from ldmlr_sklearn import FeatureEncoder, _persistence
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, size=(12, 8, 8, 3), dtype=np.uint8)
+LABELS = np.array(["cat", "dog", "owl"])[np.arange(12) % 3]
+
+
+def small(**parameters):
+    return FeatureEncoder(
+        "test_resnet", backbone_kwargs={"output_stride": 8}, random_state=0
+    ).set_params(**parameters)
+
+
+def assert_same(loaded, encoder, X):
+    np.testing.assert_array_equal(loaded.transform(X), encoder.transform(X))
+    fitted = {name for name in vars(encoder) if name.endswith("_")}
+    assert {name for name in vars(loaded) if name.endswith("_")} == fitted
+    for name in fitted - {"backbone_"}:
+        before, after = getattr(encoder, name), getattr(loaded, name)
+        np.testing.assert_array_equal(after, before)
+        assert getattr(after, "dtype", None) == getattr(before, "dtype", None)
+
+
+@pytest.mark.parametrize("y", [None, LABELS, LABELS.astype(object), np.arange(12) % 2])
+def test_round_trip(tmp_path, y):
+    encoder = small(max_epochs=0 if y is None else 1, memory=tmp_path).fit(IMAGES, y)
+    encoder.save(tmp_path / "encoder.safetensors")
+    loaded = FeatureEncoder.load(tmp_path / "encoder.safetensors")
+    assert_same(loaded, encoder, IMAGES)
+    assert loaded.get_params() == encoder.get_params() | {"memory": None}
+    again = loaded.fit(IMAGES, y)
+    np.testing.assert_array_equal(again.transform(IMAGES), encoder.transform(IMAGES))
+
+
+def test_tables_and_shapes_come_back(tmp_path):
+    columns = [f"pixel{i}" for i in range(64)]
+    frame = pd.DataFrame(RNG.random((9, 64)), columns=columns)
+    encoder = small(image_shape=(8, 8), image_size=(16, 12)).fit(frame)
+    encoder.save(str(tmp_path / "encoder"))
+    loaded = FeatureEncoder.load(str(tmp_path / "encoder"))
+    assert_same(loaded, encoder, frame)
+    assert loaded.image_size == (16, 12)
+
+
+def test_loading_leaves_no_trace_in_global_generators(tmp_path):
+    small().fit(IMAGES).save(tmp_path / "encoder")
+    before = torch.get_rng_state()
+    FeatureEncoder.load(tmp_path / "encoder")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_code_is_not_saved(tmp_path):
+    encoder = FeatureEncoder(nn.Flatten).fit(IMAGES)
+    with pytest.raises(ValueError, match="is code, which the file cannot hold"):
+        encoder.save(tmp_path / "encoder")
+    assert not list(tmp_path.iterdir())
+    encoder = small(random_state=np.random.RandomState(0)).fit(IMAGES)
+    with pytest.raises(TypeError, match=r"random_state=.*cannot be saved"):
+        encoder.save(tmp_path / "encoder")
+
+
+def test_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "file"
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        FeatureEncoder.load(path)
+    path.write_bytes(pickle.dumps(small()))
+    with pytest.raises(ValueError, match="cannot be read"):
+        FeatureEncoder.load(path)
+    _persistence.write(path, "LatentDiffusionOversampler", {}, {})
+    with pytest.raises(ValueError, match="expected a FeatureEncoder"):
+        FeatureEncoder.load(path)
+    small().fit(IMAGES).save(path)
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ValueError, match="damaged"):
+        FeatureEncoder.load(path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "file"
+    small().fit(IMAGES).save(path)
+    arrays, values = _persistence.read(path, "FeatureEncoder")
+    arrays.pop(next(name for name in arrays if name.startswith("backbone.")))
+    _persistence.write(path, "FeatureEncoder", arrays, values)
+    with pytest.raises(ValueError, match="do not fit the backbone 'test_resnet'"):
+        FeatureEncoder.load(path)
+
+
+def test_cloudpickle_takes_code_along():
+    encoder = FeatureEncoder(lambda: nn.Conv2d(3, 4, 3), random_state=0).fit(IMAGES)
+    copied = pickle.loads(cloudpickle.dumps(encoder))
+    np.testing.assert_array_equal(copied.transform(IMAGES), encoder.transform(IMAGES))
