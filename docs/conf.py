@@ -59,6 +59,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_signature": False,
+    "capture_repr": ("_repr_html_",),  # no addresses of objects
     "write_computation_times": False,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("ldmlr_sklearn",),
