@@ -4,7 +4,7 @@
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -92,21 +92,30 @@ class AnchoredHead(ClassifierMixin, BaseEstimator):
         # In the dtype of Z: X may hold whole numbers, which a weight must not become.
         start = X @ self.weight.T.astype(Z.dtype) + self.bias.astype(Z.dtype)
         share = np.ones(len(X)) if sample_weight is None else sample_weight
-        share = (share / share.sum())[:, None]  # (n, 1)
-        target = np.eye(len(self.classes_), dtype=bool)[codes]  # (n, K)
+        share = (share / share.sum()).astype(Z.dtype)[:, None]  # (n, 1)
+        rows = np.arange(len(X))
 
         def objective(flat):
             move = flat.reshape(len(self.classes_), -1)  # (K, d + 1)
             moved = move.astype(Z.dtype)
-            log_p = log_softmax(start + Z @ moved[:, :-1].T + moved[:, -1], axis=1)
-            residual = share * (np.exp(log_p) - target)  # (n, K)
+            logits = start + Z @ moved[:, :-1].T + moved[:, -1]  # (n, K)
+            logits -= logits.max(axis=1, keepdims=True)
+            own = logits[rows, codes]
+            residual = np.exp(logits, out=logits)  # all that follows is in place
+            total = residual.sum(axis=1, keepdims=True)
+            loss = (share[:, 0] * (np.log(total[:, 0]) - own)).sum(dtype=np.float64)
+            residual /= total
+            residual[rows, codes] -= 1
+            residual *= share
             gradient = np.column_stack([residual.T @ Z, residual.sum(axis=0)])
+            gradient = gradient.astype(np.float64)
             gradient[:, :-1] += self.alpha * move[:, :-1]
-            loss = -(share[:, 0] * log_p[target]).sum(dtype=np.float64)
             return loss + self.alpha / 2 * (move[:, :-1] ** 2).sum(), gradient.ravel()
 
         zeros = np.zeros(self.weight.size + self.bias.size)
-        options = dict(maxiter=200, ftol=1e-12, gtol=1e-6)
+        # Until the loss stands still in the precision of the features.
+        still = float(np.finfo(Z.dtype).eps)
+        options = dict(maxiter=200, ftol=still, gtol=1e-6)
         found = minimize(objective, zeros, jac=True, method="L-BFGS-B", options=options)
         move = found.x.reshape(len(self.classes_), -1)
         self.coef_ = self.weight + move[:, :-1] / scaler.scale_
