@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.ready-docs
 
-.PHONY: setup demo test test-all lint format clean
+.PHONY: setup demo test test-all lint docs format clean
 
 setup: $(READY)
 
@@ -27,9 +28,18 @@ lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+$(DOCS_READY): pyproject.toml $(READY)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[docs,plot]"
+	@touch $@
+
+docs: $(DOCS_READY)  ## the site, with the gallery: docs/_build/html/index.html
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(RUN) docs/check_site.py docs/_build/html
+
 format: $(READY)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache docs/_build docs/generated \
+		docs/auto_examples

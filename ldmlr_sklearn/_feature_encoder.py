@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._encoder_file import load_encoder, save_encoder
 from ldmlr_sklearn._encoder_training import (
     EncoderWithHead,
@@ -58,6 +59,7 @@ from ldmlr_sklearn._torch_utils import resolve_device, to_numpy
 
 
 class FeatureEncoder(
+    DocumentationLinkMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -176,7 +178,7 @@ class FeatureEncoder(
         other numbers it is 1 if no training value is larger, 255 if the largest is
         in (127, 255], else the largest, such as 16 for scikit-learn's digits.
 
-    head_weight_ : ndarray of shape (n_classes, n_features_out_)
+    head_weight_ : ndarray of shape (n_classes, `n_features_out_`)
         The linear head that was trained, or that came with `weights`. The losses
         "cosine" and "wcdas" train none.
 
@@ -196,7 +198,7 @@ class FeatureEncoder(
     n_features_in_ : int
         Number of columns of a 2-D X.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X is a dataframe with names that are all strings.
 
     See Also
@@ -410,7 +412,7 @@ class FeatureEncoder(
 
         Returns
         -------
-        X_encoded : ndarray of shape (n_samples, n_features_out_), float32
+        X_encoded : ndarray of shape (n_samples, `n_features_out_`), float32
             Features, or a dataframe of them if `set_output` asks for one. A dask array
             if `X` is one.
         """

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._encoder_training import borrowed_generator
 from ldmlr_sklearn._fitting import (
     check_row_weights,
@@ -31,7 +32,7 @@ from ldmlr_sklearn._torch_utils import (
 )
 
 
-class HeadClassifier(ClassifierMixin, BaseEstimator):
+class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     """Train a last layer on features with a loss made for long tails.
 
     A layer of one of four kinds, trained by stochastic gradient descent in batches. It
@@ -106,7 +107,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where `X` has names that are all strings.
 
     See Also
@@ -118,7 +119,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
     -----
     Linear logits are W x + b. With the angle θ_j between x and w_j, those of "cosine"
     are s cos θ_j and those of "wcdas" s / 2π · (1 − γ_j²) / (1 + γ_j² − 2 γ_j cos θ_j)
-    with γ_j = sigmoid(g_j) and s = softplus(s_) + 1.
+    with γ_j = sigmoid(g_j) and s = softplus(s₀) + 1.
 
     The linear losses see standardised columns, and the layer is brought back to
     features as they are; the others see features as they are, for their angles are

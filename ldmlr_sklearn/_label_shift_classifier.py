@@ -12,6 +12,7 @@ from sklearn.utils._tags import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
     check_row_weights,
     fit_context,
@@ -27,7 +28,9 @@ from ldmlr_sklearn._label_shift import (
 )
 
 
-class LabelShiftClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class LabelShiftClassifier(
+    DocumentationLinkMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Predict for other class frequencies than a classifier was trained at.
 
     The frequencies are given, or estimated from unlabelled rows of where the
@@ -70,7 +73,7 @@ class LabelShiftClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns, where the classifier knows it.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where the classifier knows them.
 
     See Also

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from ldmlr_sklearn._cached_training import recall_or_train
 from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from ldmlr_sklearn._diffusion_training import ARCHITECTURE
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
     check_sample_weight,
     fit_context,
@@ -58,7 +59,9 @@ def _dense(X):
     return np.ascontiguousarray(X.toarray() if sparse.issparse(X) else X)
 
 
-class LatentDiffusionOversampler(CallbackSupportMixin, BaseOverSampler):
+class LatentDiffusionOversampler(
+    DocumentationLinkMixin, CallbackSupportMixin, BaseOverSampler
+):
     """Over-sample with rows drawn from a class-conditional diffusion model.
 
     A denoising network learns the rows of all classes together; new rows of a class
@@ -202,7 +205,7 @@ class LatentDiffusionOversampler(CallbackSupportMixin, BaseOverSampler):
     n_features_in_ : int
         Number of columns.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where `X` has names that are all strings.
 
     See Also

@@ -26,6 +26,7 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
+from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
     check_row_weights,
     fit_context,
@@ -65,7 +66,9 @@ def _classifier_has(method):
     return check
 
 
-class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class LDMLRClassifier(
+    DocumentationLinkMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Classify long-tailed data with features that a diffusion model adds.
 
     The three stages of LDMLR [1]_ in one estimator: encode, add generated features,
@@ -143,7 +146,7 @@ class LDMLRClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     n_features_in_ : int
         Number of columns, where `X` is features.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where `X` is features with names that are all strings.
 
     See Also

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
 
 import ldmlr_sklearn
+from ldmlr_sklearn import _documentation
 
 ROOT = Path(ldmlr_sklearn.__file__).parent
 
@@ -32,16 +34,18 @@ IMPORT_TABLE = {
     },
     "_ldmlr_classifier": {
         *SCIENCE,
+        "_documentation",
         "_fitting",
         "_heads",
         "_label_shift",
         "_latent_diffusion_oversampler",
     },
-    "_label_shift_classifier": {*SCIENCE, "_fitting", "_label_shift"},
+    "_label_shift_classifier": {*SCIENCE, "_documentation", "_fitting", "_label_shift"},
     "_head_classifier": {
         *SCIENCE,
         "scipy",
         "torch",
+        "_documentation",
         "_encoder_training",
         "_fitting",
         "_head_training",
@@ -53,6 +57,7 @@ IMPORT_TABLE = {
         *SCIENCE,
         "torch",
         "_backbones",
+        "_documentation",
         "_callbacks",
         "_encoder_file",
         "_encoder_training",
@@ -101,6 +106,7 @@ IMPORT_TABLE = {
         "_callbacks",
         "_cached_training",
         "_diffusion_training",
+        "_documentation",
         "_fitting",
         "_frames",
         "_persistence",
@@ -148,6 +154,27 @@ IMPORT_TABLE = {
     "_guidance": {*SCIENCE, "scipy"},
     "_class_posterior": {*SCIENCE, "scipy", "_heads"},
     "_heads": {*SCIENCE, "scipy"},
+    "inspection": {
+        "inspection._class_counts",
+        "inspection._class_recall",
+        "inspection._feature_plane",
+        "inspection._generation_quality",
+        "inspection._generation_ratio",
+        "inspection._loss_curve",
+    },
+    "inspection._class_counts": {*SCIENCE, "inspection._axes"},
+    "inspection._class_recall": {*SCIENCE, "inspection._axes"},
+    "inspection._feature_plane": {*SCIENCE, "inspection._axes"},
+    "inspection._generation_quality": {*SCIENCE, "inspection._axes", "metrics"},
+    "inspection._generation_ratio": {
+        *SCIENCE,
+        "scipy",
+        "inspection._axes",
+        "sampling_strategies",
+    },
+    "inspection._loss_curve": {"numpy", "inspection._axes"},
+    # The only module that meets matplotlib, and not before something is drawn.
+    "inspection._axes": {"numpy", "matplotlib"},
     "_label_shift": SCIENCE,
     "sampling_strategies": {"numpy", "metrics"},
     "datasets": {
@@ -175,6 +202,7 @@ IMPORT_TABLE = {
     "metrics._novelty": {*SCIENCE, "metrics._rows"},
     "metrics._rows": SCIENCE,
     "_persistence": {"numpy", "safetensors", "torch"},
+    "_documentation": set(),
     "_fitting": {"sklearn", "sklearn_compat"},
     "_torch_utils": {"numpy", "torch"},
     # The core: torch alone, and nothing of the estimators.
@@ -189,7 +217,7 @@ IMPORT_TABLE = {
     "diffusion._denoiser": {"torch"},
     "diffusion._schedule": {"torch"},
 }
-PUBLIC_MODULES = ["datasets", "metrics", "sampling_strategies"]
+PUBLIC_MODULES = ["datasets", "inspection", "metrics", "sampling_strategies"]
 
 
 def module_name(file):
@@ -262,7 +290,7 @@ def test_imports_are_found(source, expected):
 
 def test_import_loads_neither_timm_nor_torchvision():
     code = (
-        "import sys, ldmlr_sklearn\n"
+        "import sys, ldmlr_sklearn, ldmlr_sklearn.inspection\n"
         "heavy = {'timm', 'torchvision', 'matplotlib', 'dask', 'accelerate'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(f'loaded: {sorted(heavy)}' if heavy else 0)\n"
@@ -354,3 +382,31 @@ def test_docstring(name):
 @pytest.mark.parametrize("name", public_methods())
 def test_docstring_of_method(name):
     assert not complaints(name, CHECKS)
+
+
+def test_every_public_object_is_on_the_reference_page():
+    page = (ROOT.parent / "docs" / "api.rst").read_text("utf-8")
+    blocks = re.findall(
+        r"(?:currentmodule|automodule):: (\S+)"
+        r".*?toctree: generated/\n\n((?:   \w+\n)+)",
+        page,
+        re.S,
+    )
+    listed = [
+        f"{module}.{name}".removeprefix("ldmlr_sklearn.")
+        for module, names in blocks
+        for name in names.split()
+    ]
+    assert sorted(listed) == sorted(public_objects())
+
+
+@pytest.mark.parametrize("name", sorted(estimators()))
+def test_display_of_an_estimator_links_to_its_page(name, monkeypatch):
+    estimator = getattr(ldmlr_sklearn, name)
+    takes_estimator = "estimator" in inspect.signature(estimator).parameters
+    estimator = estimator(DummyClassifier()) if takes_estimator else estimator()
+    monkeypatch.setattr(_documentation, "site", "https://site.test")
+    page = f"https://site.test/generated/ldmlr_sklearn.{name}.html"
+    assert f'href="{page}"' in estimator._repr_html_()
+    monkeypatch.setattr(_documentation, "site", "")
+    assert "generated/ldmlr_sklearn" not in estimator._repr_html_()

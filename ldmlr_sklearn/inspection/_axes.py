@@ -1,0 +1,99 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the displays share: axes to draw on, colours, and classes along an axis."""
+
+from itertools import cycle, islice
+
+import numpy as np
+
+# Okabe and Ito's colours without yellow, which is faint on white. They can be told
+# apart by everybody, and markers and dashes tell them apart in print.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")
+GREY = "0.75"
+
+# More classes than this are averaged in groups: their names would not fit.
+MAX_NAMED_CLASSES = 40
+N_GROUPS = 20
+
+
+def resolve_axes(owner, ax):
+    """Return the axes to draw on, new ones if there are none."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{type(owner).__name__}.plot needs matplotlib, which is not installed. "
+            'Install it with: pip install "ldmlr_sklearn[plot]"'
+        ) from error
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    return ax
+
+
+def line_styles(n_lines):
+    """Return as many line styles, of which no two within 28 are alike."""
+    markers, colours, dashes = cycle(MARKERS), cycle(COLOURS), cycle(DASHES)
+    styles = zip(colours, markers, dashes, strict=False)
+    return [
+        {"color": colour, "marker": marker, "linestyle": dash}
+        for colour, marker, dash in islice(styles, n_lines)
+    ]
+
+
+def group_classes(counts):
+    """Divide classes, most frequent first, into groups that are drawn as one point.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_classes,)
+
+    Returns
+    -------
+    list of ndarray
+        Indices of classes, one in each group unless there are too many classes.
+    """
+    order = np.argsort(-np.asarray(counts), kind="stable")
+    n_groups = len(order) if len(order) <= MAX_NAMED_CLASSES else N_GROUPS
+    return np.array_split(order, n_groups)
+
+
+def mean_of_groups(values, groups):
+    """Average values of classes over groups; nan is left out, and stands for none."""
+    values = np.asarray(values, dtype=float)
+    means = np.full(len(groups), np.nan)
+    for position, group in enumerate(groups):
+        known = values[group][~np.isnan(values[group])]
+        if len(known):
+            means[position] = known.mean()
+    return means
+
+
+def label_classes(ax, classes, counts, groups):
+    """Name the groups along the x axis: each class and its rows, or ranks of classes.
+
+    Returns
+    -------
+    ndarray of shape (n_groups,)
+        Positions of the groups on the axis.
+    """
+    if len(groups) == len(classes):
+        names = [f"{classes[group[0]]}\n({counts[group[0]]})" for group in groups]
+        positions = np.arange(len(groups))
+        crowded = len(names) > 10 or max(len(str(name)) for name in classes) > 8
+        rotation = {"rotation": 90, "fontsize": "small"} if crowded else {}
+        if crowded:
+            names = [name.replace("\n", " ") for name in names]
+        ax.set_xticks(positions, names, **rotation)
+        ax.set_xlabel("class (training rows), most frequent first")
+        return positions
+    sizes = np.array([len(group) for group in groups])
+    positions = np.cumsum(sizes) - (sizes - 1) / 2  # mean rank, from 1 on
+    ax.set_xlabel(
+        f"rank of the class by training rows; each point: {sizes.min()} classes"
+        if sizes.min() == sizes.max()
+        else f"rank of the class by training rows; each point: {sizes.min()} or "
+        f"{sizes.max()} classes"
+    )
+    return positions
