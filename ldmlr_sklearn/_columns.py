@@ -151,9 +151,8 @@ class Columns:
         if not self._from_minimum:
             return X.astype(np.float64)
         # Unsigned numbers wrap around, so that every difference is exact.
-        return (X.astype(np.uint64) - self._minimum[columns].astype(np.uint64)).astype(
-            float
-        )
+        origin = self._minimum[columns].astype(np.uint64)
+        return (X.astype(np.uint64) - origin).astype(np.float64)
 
 
 def _column_blocks(n_rows, n_columns):

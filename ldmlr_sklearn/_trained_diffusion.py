@@ -235,7 +235,7 @@ class TrainedDiffusion:
         denoiser = parameters.network(
             len(columns.integer), len(posterior.bias), generator_from(0)
         )
-        weights = {n: torch.from_numpy(w) for n, w in part("denoiser.").items()}
+        weights = {n: to_tensor(w) for n, w in part("denoiser.").items()}
         denoiser.load_state_dict(weights)
         return cls(
             parameters,
