@@ -3,7 +3,7 @@
 """A trained diffusion model of rows: what training yields, and drawing from it."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -135,9 +135,13 @@ class TrainedDiffusion:
             rows = np.empty((len(codes), len(self.columns.integer)), self.columns.dtype)
         order = np.argsort(codes, kind="stable")  # candidates of a class lie together
         size = max(1, CHUNK_ROWS // sampling.n_candidates)
-        chunks = [order[start : start + size] for start in range(0, len(codes), size)]
+        chunks = [order[chunk] for chunk in _chunks(codes[order], size)]
+        # At the noisiest times an estimate of x0 is ε's error a thousandfold.
+        exact = self.parameters.prediction_type == "epsilon"
+        dtype = torch.float32 if exact else product_dtype(device)
+        network = copy.deepcopy(self.denoiser).to(device, dtype)
         drawn = Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(self._draw_chunk)(
+            delayed(replace(self, denoiser=network)._draw_chunk)(
                 codes[chunk], sampling, _seed_of_chunk(seed, number), device
             )
             for number, chunk in enumerate(chunks)
@@ -149,11 +153,7 @@ class TrainedDiffusion:
     def _draw_chunk(self, codes, sampling, seed, device):
         """Draw rows for class indices in ascending order, all at once."""
         generator = generator_from(seed, device)
-        schedule = self._schedule().to(device)
-        # At the noisiest times an estimate of x0 is ε's error a thousandfold.
-        exact = self.parameters.prediction_type == "epsilon"
-        dtype = torch.float32 if exact else product_dtype(device)
-        network = copy.deepcopy(self.denoiser).to(device, dtype)
+        schedule, network = self._schedule().to(device), self.denoiser
         low, high = (
             to_tensor(bound).to(device)
             for bound in (self.columns.low, self.columns.high)
@@ -161,18 +161,20 @@ class TrainedDiffusion:
         scale = sampling.guidance_scale
         if scale == "auto":
             scale = guidance_from_recall(self.expected_recall)
-        mixed = guided(
-            denoised_by(network, schedule, self.parameters.prediction_type),
-            float(scale),
-            network.null_label,
+        estimate = denoised_by(
+            guided(network, float(scale), network.null_label),
+            schedule,
+            self.parameters.prediction_type,
         )
 
         def denoise(xt, t, labels):
-            return mixed(xt, t, labels).clamp(low, high)
+            return estimate(xt, t, labels).clamp_(low, high)
 
         candidates = np.repeat(codes, sampling.n_candidates)
-        labels = to_tensor(candidates, torch.int64).to(device)
-        noise = torch.empty(len(labels), len(low), device=device)
+        alone = codes[0] == codes[-1]
+        labels = to_tensor(candidates[:1] if alone else candidates, torch.int64)
+        labels = labels.to(device)
+        noise = torch.empty(len(candidates), len(low), device=device)
         x0 = to_numpy(
             sample_ddim(
                 denoise,
@@ -245,6 +247,22 @@ class TrainedDiffusion:
             denoiser.eval().requires_grad_(False),
             arrays["loss_curve"],
         )
+
+
+def _chunks(codes, size):
+    """Cut ascending class indices into slices of at most `size`.
+
+    Where much of a class is left it has slices of its own, which cost least to draw.
+    """
+    chunks, start = [], 0
+    while start < len(codes):
+        stop = min(start + size, len(codes))
+        rest = np.searchsorted(codes[start:stop], codes[start], side="right")
+        if rest >= size / 8:
+            stop = start + rest
+        chunks.append(slice(start, stop))
+        start = stop
+    return chunks
 
 
 def _seed_of_chunk(seed, number):

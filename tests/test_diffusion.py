@@ -22,6 +22,7 @@ from ldmlr_sklearn.diffusion import (
     sample_ddim,
     train,
 )
+from ldmlr_sklearn.diffusion._training import one_cycle
 
 DIFFUSERS_SCHEDULES = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
 
@@ -358,3 +359,28 @@ def test_training_approaches_the_loss_of_the_exact_denoiser(prediction_type, bfl
         spread = x0.var(0).sum()
     assert first > 0.1
     assert difference.square().sum(1).mean() < 0.05 * spread
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 7, 300])
+def test_learning_rates_are_those_of_one_cycle(n_steps):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 4e-3, total_steps=n_steps, cycle_momentum=False
+    )
+    expected = []
+    for step in range(n_steps):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step + 1 < n_steps:
+            schedule.step()
+    assert one_cycle(n_steps, 4e-3) == pytest.approx(expected, rel=1e-9)
+
+
+def test_without_gradients_one_label_gives_the_same_rows_in_place():
+    network = randomised(make_denoiser())
+    xt, t, label = normal(10, 4), torch.tensor(300), torch.tensor([2])
+    before = xt.clone()
+    with torch.no_grad():
+        rows = network(xt, t, label)
+    torch.testing.assert_close(rows, network(xt, t, label))
+    assert torch.equal(xt, before)

@@ -29,21 +29,21 @@ def denoised_by(network, schedule: NoiseSchedule, prediction_type: str) -> Denoi
     return denoise
 
 
-def guided(denoise: Denoise, scale: float | Tensor, null_label: int) -> Denoise:
+def guided(estimate: Denoise, scale: float | Tensor, null_label: int) -> Denoise:
     """Mix the estimates with and without the label: D_∅ + w (D_y − D_∅) [2]_.
 
-    Every prediction type is an affine function of the x0 estimate with the same
-    coefficients in both terms, so this is guidance of ε and of v as well. `scale` is
-    one number or one per row, of shape (n, 1).
+    They may be a network's predictions as well as estimates of x0: ε and v are affine
+    functions of x0 with the same coefficients in both terms. `scale` is one number or
+    one per row, of shape (n, 1).
     """
     if isinstance(scale, (int, float)) and scale == 1:
-        return denoise
+        return estimate
 
-    def denoise_guided(xt, t, labels):
-        unconditional = denoise(xt, t, labels.new_full((1,), null_label))
-        return torch.lerp(unconditional, denoise(xt, t, labels), scale)
+    def mixed(xt, t, labels):
+        unconditional = estimate(xt, t, labels.new_full((1,), null_label))
+        return torch.lerp(unconditional, estimate(xt, t, labels), scale)
 
-    return denoise_guided
+    return mixed
 
 
 @torch.no_grad()
@@ -81,18 +81,18 @@ def sample_ddim(
     Tensor of shape (n, d)
     """
     times = schedule.inference_timesteps(n_steps)
-    for t, s in zip(times, [*times[1:], None], strict=True):
+    signal, noise = schedule.signal[times].cpu(), schedule.noise[times].cpu()
+    ratio = signal[:-1] / signal[1:]
+    sigma = eta * noise[1:] / noise[:-1] * (1 - ratio**2).clamp(min=0).sqrt()
+    direction = (noise[1:] ** 2 - sigma**2).clamp(min=0).sqrt()
+    # ε = (xt − signal_t x0) / noise_t, put into the next row: two passes over it.
+    of_xt = direction / noise[:-1]
+    of_x0 = signal[1:] - of_xt * signal[:-1]
+    steps = zip(times[:-1], of_xt.tolist(), of_x0.tolist(), sigma.tolist(), strict=True)
+    for t, keep, add, renew in steps:
         x0 = denoise(xt, torch.tensor(t, device=xt.device), labels)
-        if s is None:
-            return x0
-        signal_t, noise_t = schedule.signal[t], schedule.noise[t]
-        signal_s, noise_s = schedule.signal[s], schedule.noise[s]
-        noise = (xt - signal_t * x0) / noise_t
-        ratio = signal_t / signal_s
-        sigma = eta * noise_s / noise_t * (1 - ratio**2).clamp(min=0).sqrt()
-        direction = (noise_s**2 - sigma**2).clamp(min=0).sqrt()
-        xt = signal_s * x0 + direction * noise
+        xt = (keep * xt).add_(x0, alpha=add)
         if eta > 0:
             fresh = torch.empty_like(xt).normal_(generator=generator)
-            xt = xt + sigma * fresh
-    return xt
+            xt.add_(fresh, alpha=renew)
+    return denoise(xt, torch.tensor(times[-1], device=xt.device), labels)
