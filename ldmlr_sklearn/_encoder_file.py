@@ -15,6 +15,7 @@ from ldmlr_sklearn._saved_parameters import (
     given_parameters,
     plain_parameters,
 )
+from ldmlr_sklearn._torch_utils import view_as_tensor
 
 _KIND = "FeatureEncoder"
 _BACKBONE = "backbone."  # before the names of its tensors
@@ -55,7 +56,7 @@ def load_encoder(cls, path):
             encoder.backbone, encoder.backbone_kwargs or {}, pretrained=False
         )
     state = {
-        name.removeprefix(_BACKBONE): torch.from_numpy(arrays.pop(name))
+        name.removeprefix(_BACKBONE): view_as_tensor(arrays.pop(name))
         for name in list(arrays)
         if name.startswith(_BACKBONE)
     }

@@ -313,7 +313,6 @@ def train_encoder(
     if weights is None:
         weights = np.ones(len(source))
     prior = np.bincount(targets, weights) / np.sum(weights)
-    prior = torch.as_tensor(prior, dtype=torch.float32)
     own_rate = {"lr": SHAPE_LEARNING_RATE, "weight_decay": 0.0}
     n_epoch_batches = _count_batches(len(source), recipe.batch_size, processes.count)
     net_class, hosting = _EncoderNet, {"device": device}
@@ -346,7 +345,7 @@ def train_encoder(
         processes=processes,
         after_epoch=after_epoch,
         n_steps=recipe.max_epochs * n_epoch_batches,
-        shift=logit_shift(recipe.loss, prior).to(device),
+        shift=logit_shift(recipe.loss, to_tensor(prior)).to(device),
         augmenter=_Augmenter(pixels, recipe, image_seed + processes.index),
         bar=tqdm(total=recipe.max_epochs, desc="Training", disable=not verbose),
         **hosting,
@@ -371,7 +370,7 @@ def train_encoder(
 
 def _describe_training(recipe, source, targets, weights, pixels):
     """Return what tells one training from another, for its checkpoint."""
-    first = source.read(slice(0, 16), pixels.shape).numpy()
+    first = to_numpy(source.read(slice(0, 16), pixels.shape))
     return {
         **asdict(recipe),
         "n_images": len(source),
@@ -393,7 +392,7 @@ class _LabelledImages(torch.utils.data.Dataset):
 
     def __init__(self, source, targets, weights, shape):
         self.source = source
-        self.targets = torch.as_tensor(targets, dtype=torch.long)
+        self.targets = to_tensor(targets, torch.int64)
         self.weights = to_tensor(weights / weights.mean())
         self.shape = shape
 
@@ -401,7 +400,7 @@ class _LabelledImages(torch.utils.data.Dataset):
         return len(self.source)
 
     def __getitem__(self, rows):
-        raw = self.source.read(rows.numpy(), self.shape)
+        raw = self.source.read(to_numpy(rows), self.shape)
         return raw, self.targets[rows], self.weights[rows]
 
 

@@ -20,6 +20,7 @@ import torch
 
 from ldmlr_sklearn import _persistence
 from ldmlr_sklearn._result_cache import locked_entry
+from ldmlr_sklearn._torch_utils import to_numpy, view_as_tensor
 
 SHARD_ROWS = 4096  # images after which a shard is written
 MAX_SMALL_SHARDS = 32  # shards of less than that; more of them are joined
@@ -45,8 +46,8 @@ def digest_of(description, network=None):
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name, tensor in ({} if network is None else network.state_dict()).items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        flat = tensor.detach().cpu().reshape(-1).contiguous()
-        digest.update(flat.view(torch.uint8).numpy())
+        flat = tensor.reshape(-1).contiguous()
+        digest.update(to_numpy(flat.view(torch.uint8)))
     return digest.hexdigest()
 
 
@@ -241,6 +242,6 @@ def train_once(folder, key, network, train):
             entry.write(network.state_dict(), {"loss_curve": loss_curve})
             return loss_curve
     tensors, values = kept
-    state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    state = {name: view_as_tensor(array) for name, array in tensors.items()}
     network.load_state_dict(state)
     return values["loss_curve"]

@@ -55,7 +55,7 @@ from ldmlr_sklearn._losses import LOSSES, logit_shift
 from ldmlr_sklearn._persistence import library_version
 from ldmlr_sklearn._processes import ACCELERATE, Processes
 from ldmlr_sklearn._result_cache import cache_folder
-from ldmlr_sklearn._torch_utils import resolve_device, to_numpy
+from ldmlr_sklearn._torch_utils import resolve_device, to_numpy, to_tensor
 
 
 class FeatureEncoder(
@@ -691,8 +691,7 @@ class FeatureEncoder(
         if not isinstance(layer, torch.nn.Linear):
             return None
         seen = np.bincount(targets, weights)
-        frequencies = torch.as_tensor(seen / seen.sum(), dtype=torch.float32)
-        shift = logit_shift(self.loss, frequencies)
+        shift = logit_shift(self.loss, to_tensor(seen / seen.sum()))
         return layer.weight, layer.bias + shift
 
     def _recipe(self):

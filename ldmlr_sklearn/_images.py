@@ -29,6 +29,8 @@ import torch
 from PIL import Image, ImageOps
 from torch.nn import functional as F
 
+from ldmlr_sklearn._torch_utils import to_numpy, view_as_tensor
+
 _CHANNEL_COUNTS = (1, 3, 4)  # gray, RGB, RGB with alpha
 _PICTURE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _N_DECODERS = 4  # threads; PIL decodes without the interpreter's lock
@@ -128,7 +130,7 @@ class _IdentifiedByPixels:
     def identify(self, rows, shape):
         images = self.read(rows, shape)
         kind = f"{images.dtype} {tuple(images.shape[1:])}".encode()
-        return _digests(kind, (image.numpy() for image in images)), images.__getitem__
+        return _digests(kind, to_numpy(images)), images.__getitem__
 
 
 class ArrayImages(_IdentifiedByPixels):
@@ -176,7 +178,7 @@ class ArrayImages(_IdentifiedByPixels):
         # One copy in a plain layout: memmaps may be read-only, slices may be strided
         # and bytes may be swapped, all of which torch refuses or warns of.
         batch = np.array(self.array[rows], dtype=dtype, order="C")
-        images = torch.from_numpy(batch.reshape(-1, *self.image_shape))
+        images = view_as_tensor(batch.reshape(-1, *self.image_shape))
         _refuse_not_finite(images)
         if self.channel_axis is None:
             return images.unsqueeze(1)
@@ -280,7 +282,7 @@ class DatasetImages(_IdentifiedByPixels):
         if isinstance(item, tuple | list) and len(item):
             item = item[0]
         if isinstance(item, np.ndarray):
-            item = torch.from_numpy(np.array(item))
+            item = view_as_tensor(np.array(item))
         if not isinstance(item, torch.Tensor | Image.Image):
             raise TypeError(
                 f"Item {int(row)} of the Dataset is a {type(item).__name__}. Expected "
@@ -339,7 +341,7 @@ def open_images(X, n_channels=None):
         return _open_dataset(X, n_channels)
     channels_last = not isinstance(X, torch.Tensor)
     if isinstance(X, torch.Tensor):
-        array = X.detach().cpu().numpy()
+        array = to_numpy(X)
     elif isinstance(X, list | tuple) and len(X) and _is_item(X[0]):
         return _open_items(X, n_channels)
     elif is_lazy(X) and X.dtype.kind in "buif":
@@ -514,7 +516,7 @@ def _fit_picture(picture, height, width, mode):
     picture = picture.convert(mode)
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(picture)).reshape(height, width, -1)
+    pixels = view_as_tensor(np.array(picture)).reshape(height, width, -1)
     return pixels.permute(2, 0, 1).contiguous()
 
 

@@ -71,6 +71,11 @@ def to_tensor(array, dtype=torch.float32):
     return torch.tensor(np.asarray(array), dtype=dtype)
 
 
+def view_as_tensor(array):
+    """Return a tensor in the memory of an array, which must be writable."""
+    return torch.from_numpy(array)
+
+
 def to_numpy(tensor):
-    """Return a tensor of any device as an array."""
+    """Return a tensor of any device as an array, in its memory if it is on the CPU."""
     return tensor.detach().cpu().numpy()

@@ -80,6 +80,7 @@ IMPORT_TABLE = {
         "_images",
         "_persistence",
         "_saved_parameters",
+        "_torch_utils",
     },
     "_encoder_training": {
         *("numpy", "torch", "skorch", "tqdm"),
@@ -89,14 +90,20 @@ IMPORT_TABLE = {
         "_losses",
         "_torch_utils",
     },
-    "_encoding_cache": {"numpy", "torch", "_persistence", "_result_cache"},
+    "_encoding_cache": {
+        "numpy",
+        "torch",
+        "_persistence",
+        "_result_cache",
+        "_torch_utils",
+    },
     "_processes": {"torch", "accelerate", "_torch_utils"},
     "_autoaugment": {"torch", "torchvision"},
     "_checkpoint": {"torch"},
     "_losses": {"torch"},
     # The only module that meets timm; safetensors and huggingface_hub come with it.
     "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
-    "_images": {"numpy", "PIL", "torch", "dask"},
+    "_images": {"numpy", "PIL", "torch", "dask", "_torch_utils"},
     "_latent_diffusion_oversampler": {
         *SCIENCE,
         "imblearn",
@@ -201,7 +208,7 @@ IMPORT_TABLE = {
     "metrics._fidelity": {*SCIENCE, "metrics._rows"},
     "metrics._novelty": {*SCIENCE, "metrics._rows"},
     "metrics._rows": SCIENCE,
-    "_persistence": {"numpy", "safetensors", "torch"},
+    "_persistence": {"numpy", "safetensors", "torch", "_torch_utils"},
     "_documentation": set(),
     "_fitting": {"sklearn", "sklearn_compat"},
     "_torch_utils": {"numpy", "torch"},
@@ -270,6 +277,33 @@ def test_rows_name_only_rows_below_them():
     for position, row in enumerate(rows):
         upwards = IMPORT_TABLE[row] & set(rows[: position + 1])
         assert not upwards, f"{row} would import upwards: {sorted(upwards)}"
+
+
+# Attributes that turn tensors into arrays, or the other way round.
+CONVERSIONS = {"numpy", "from_numpy", "as_tensor"}
+
+
+def conversions_of(source):
+    """Attributes by which a source file takes numbers from torch to numpy or back."""
+    return {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and node.attr in CONVERSIONS
+    }
+
+
+@pytest.mark.parametrize("module", sorted(FILES.keys() - {"_torch_utils"}))
+def test_numpy_and_torch_meet_at_one_border(module):
+    found = conversions_of(FILES[module].read_text())
+    assert not found, f"{module} has {found}: use `_torch_utils`"
+
+
+def test_conversions_are_found():
+    assert len(conversions_of(FILES["_torch_utils"].read_text())) == 2
+    assert conversions_of("torch.as_tensor(x)\nx.numpy()") == {
+        "torch.as_tensor",
+        "x.numpy",
+    }
 
 
 @pytest.mark.parametrize(
