@@ -8,14 +8,13 @@ from dataclasses import asdict
 import torch
 
 from ldmlr_sklearn import _persistence
-from ldmlr_sklearn._encoder_training import borrowed_generator
 from ldmlr_sklearn._images import PixelFormat
 from ldmlr_sklearn._saved_parameters import (
     estimator_from,
     given_parameters,
     plain_parameters,
 )
-from ldmlr_sklearn._torch_utils import view_as_tensor
+from ldmlr_sklearn._torch_utils import borrowed_generator, view_as_tensor
 
 _KIND = "FeatureEncoder"
 _BACKBONE = "backbone."  # before the names of its tensors

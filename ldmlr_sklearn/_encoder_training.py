@@ -8,9 +8,8 @@ The training is hosted by skorch.
 import json
 import math
 import os
-import threading
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -42,11 +41,6 @@ _AUTOCAST_DTYPES = {
 }
 
 
-# Networks are initialised, and dropout drawn, from torch's global generator. Whoever
-# borrows it holds this lock, or two threads could give it back in the wrong order.
-_GLOBAL_GENERATOR_LOCK = threading.RLock()
-
-
 @dataclass(frozen=True)
 class TrainingRecipe:
     """The settings of a training; see the parameters of `FeatureEncoder`."""
@@ -66,21 +60,6 @@ def autocast(device, precision):
     """Return the context in which a network runs at a ``precision``."""
     dtype = _AUTOCAST_DTYPES[precision]
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
-
-
-@contextmanager
-def borrowed_generator(seed, device):
-    """Seed torch's global generators inside the block and restore them after it."""
-    gpus = []
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        gpus = [index]
-    with _GLOBAL_GENERATOR_LOCK, torch.random.fork_rng(devices=gpus):
-        # torch.manual_seed would reach the generators of all devices.
-        torch.default_generator.manual_seed(seed)
-        for index in gpus:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield
 
 
 def extract_features(network, images):

@@ -27,7 +27,6 @@ from ldmlr_sklearn._encoder_file import load_encoder, save_encoder
 from ldmlr_sklearn._encoder_training import (
     EncoderWithHead,
     TrainingRecipe,
-    borrowed_generator,
     count_features,
     encode_images,
     fingerprint,
@@ -55,7 +54,12 @@ from ldmlr_sklearn._losses import LOSSES, logit_shift
 from ldmlr_sklearn._persistence import library_version
 from ldmlr_sklearn._processes import ACCELERATE, Processes
 from ldmlr_sklearn._result_cache import cache_folder
-from ldmlr_sklearn._torch_utils import resolve_device, to_numpy, to_tensor
+from ldmlr_sklearn._torch_utils import (
+    borrowed_generator,
+    resolve_device,
+    to_numpy,
+    to_tensor,
+)
 
 
 class FeatureEncoder(

@@ -46,7 +46,6 @@ IMPORT_TABLE = {
         "scipy",
         "torch",
         "_documentation",
-        "_encoder_training",
         "_fitting",
         "_head_training",
         "_losses",
@@ -76,7 +75,6 @@ IMPORT_TABLE = {
     "_encoder_file": {
         "torch",
         "_backbones",
-        "_encoder_training",
         "_images",
         "_persistence",
         "_saved_parameters",
