@@ -96,7 +96,7 @@ def count_features(network, pixels, source, name):
 
     pixels : PixelFormat
 
-    source : ArrayImages, PictureImages or DatasetImages
+    source : ImageSource
 
     name : str
         How messages call the network.
@@ -168,7 +168,7 @@ def encode_images(
 
     pixels : PixelFormat
 
-    source : ArrayImages, PictureImages or DatasetImages
+    source : ImageSource
 
     n_features : int
 
@@ -256,7 +256,7 @@ def train_encoder(
 
     pixels : PixelFormat
 
-    source : ArrayImages, PictureImages or DatasetImages
+    source : ImageSource
 
     targets : ndarray of int of shape (n_images,)
 

@@ -73,7 +73,7 @@ def encode_once(folder, key, encode, source, shape, batches, encoded):
     encode : callable
         From a tensor of images and their row numbers to features.
 
-    source : ArrayImages, PictureImages or DatasetImages
+    source : ImageSource
 
     shape : tuple of int
         (height, width, channels) of the images.

@@ -101,7 +101,47 @@ IMPORT_TABLE = {
     "_losses": {"torch"},
     # The only module that meets timm; safetensors and huggingface_hub come with it.
     "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
-    "_images": {"numpy", "PIL", "torch", "dask", "_torch_utils"},
+    "_images": {
+        "_images._arrays",
+        "_images._datasets",
+        "_images._opening",
+        "_images._pictures",
+        "_images._pixel_format",
+        "_images._shapes",
+    },
+    "_images._opening": {
+        *("numpy", "PIL", "torch"),
+        "_images._arrays",
+        "_images._datasets",
+        "_images._pictures",
+        "_images._shapes",
+        "_torch_utils",
+    },
+    "_images._arrays": {
+        *("numpy", "dask"),
+        "_images._shapes",
+        "_images._source",
+        "_torch_utils",
+    },
+    "_images._datasets": {
+        *("numpy", "PIL", "torch"),
+        "_images._pictures",
+        "_images._shapes",
+        "_images._source",
+        "_torch_utils",
+    },
+    "_images._pictures": {
+        *("numpy", "PIL", "torch"),
+        "_images._source",
+        "_torch_utils",
+    },
+    "_images._pixel_format": {
+        *("numpy", "torch"),
+        "_images._shapes",
+        "_images._source",
+    },
+    "_images._source": {"numpy", "torch", "_torch_utils"},
+    "_images._shapes": set(),
     "_latent_diffusion_oversampler": {
         *SCIENCE,
         "imblearn",
