@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ldmlr_sklearn._backbones import build_backbone, name_of, wanted_input
 from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._encoder_file import load_encoder, save_encoder
@@ -48,6 +49,7 @@ from ldmlr_sklearn._images import (
     is_lazy,
     open_images,
     resolve_image_shape,
+    resolve_image_size,
 )
 from ldmlr_sklearn._lazy_encoding import encode_blocks
 from ldmlr_sklearn._losses import LOSSES, logit_shift
@@ -368,15 +370,22 @@ class FeatureEncoder(
         device = processes.device or resolve_device(self.device)
         seeds = processes.agree(spawn_seeds(self.random_state, 3))
         with borrowed_generator(seeds[0], device):
-            network, head = self._build_backbone()
-            source = self._open(X, _count_channels(network, self), reset=True)
+            keywords = self.backbone_kwargs or {}
+            network, head = build_backbone(
+                self.backbone,
+                keywords,
+                pretrained=self.pretrained,
+                weights=self.weights,
+            )
+            wanted = wanted_input(network, self.backbone, keywords)
+            source = self._open(X, wanted.n_channels, reset=True)
             targets = self._encode_targets(y, len(source), head)
             if sample_weight is not None:
                 rows = np.empty(len(source))
                 sample_weight = check_row_weights(sample_weight, rows)
-            self._pixels = self._decide_pixels(source, network)
+            self._pixels = self._decide_pixels(source, wanted)
             self.n_features_out_ = count_features(
-                network, self._pixels, source, self._backbone_name()
+                network, self._pixels, source, name_of(self.backbone)
             )
             if self.max_epochs:
                 network = EncoderWithHead(
@@ -571,49 +580,6 @@ class FeatureEncoder(
             "versions": [library_version(), version("torch"), version("pillow")],
         }
 
-    def _build_backbone(self):
-        """Return the network with its weights, and the head that came with them."""
-        if self.pretrained and self.weights is not None:
-            raise ValueError(
-                "pretrained=True and weights exclude each other. Give one of them."
-            )
-        keywords = self.backbone_kwargs or {}
-        if isinstance(self.backbone, str):
-            # Imported here because timm, with torchvision, takes seconds to load.
-            from ldmlr_sklearn._backbones import create_backbone
-
-            network = create_backbone(
-                self.backbone, keywords, pretrained=self.pretrained
-            )
-        else:
-            network = self._build_own_backbone(keywords)
-        if self.weights is None:
-            return network, None
-        from ldmlr_sklearn._backbones import load_weights
-
-        return network, load_weights(network, self.weights)
-
-    def _build_own_backbone(self, keywords):
-        if self.pretrained:
-            raise ValueError(
-                "pretrained=True is for backbones of timm by name. Load the weights "
-                "of a module of your own before, or by `weights`."
-            )
-        if isinstance(self.backbone, torch.nn.Module):
-            if keywords:
-                raise ValueError(
-                    "backbone_kwargs are given, but backbone is a module, built "
-                    "already. Give its class or a function that returns it."
-                )
-            return copy.deepcopy(self.backbone).cpu()
-        network = self.backbone(**keywords)
-        if not isinstance(network, torch.nn.Module):
-            raise TypeError(
-                f"backbone={self.backbone!r} returned a {type(network).__name__}. "
-                "Expected a callable that returns a torch.nn.Module."
-            )
-        return network.cpu()
-
     def _open(self, X, n_channels, *, reset):
         if not holds_rows(X):
             return open_images(X, n_channels)
@@ -661,33 +627,25 @@ class FeatureEncoder(
             )
         return targets
 
-    def _decide_pixels(self, source, network):
-        config = getattr(network, "pretrained_cfg", None) or {}
-        n_channels = _count_channels(network, self)
+    def _decide_pixels(self, source, wanted):
         size = self.image_size
         if size is None and source.shape is None:
-            size = (self.backbone_kwargs or {}).get("img_size")
-            size = size or (config.get("input_size") or (None,))[1:]
-            if not size:
+            size = wanted.size
+            if size is None:
                 raise ValueError(
                     "X holds files or PIL images, and the backbone does not say for "
                     "which size it is made. Set image_size."
                 )
         if size is not None:
-            size = (size, size) if isinstance(size, Integral) else tuple(size)
-            if len(size) != 2 or not all(isinstance(s, Integral) and s for s in size):
-                raise ValueError(
-                    f"image_size={self.image_size!r} is not a whole number above 0 or "
-                    "a pair (height, width) of them."
-                )
-        shape = source.shape or (*size, n_channels or 3)
+            size = resolve_image_size(size)
+        shape = source.shape or (*size, wanted.n_channels or 3)
         return decide_pixel_format(
             source,
             shape,
             size=size or shape[:2],
-            n_channels=n_channels,
-            mean=config.get("mean"),
-            std=config.get("std"),
+            n_channels=wanted.n_channels,
+            mean=wanted.mean,
+            std=wanted.std,
         )
 
     def _linear_head(self, layer, targets, weights):
@@ -710,11 +668,6 @@ class FeatureEncoder(
             mixup_alpha=self.mixup_alpha,
             precision=self.precision,
         )
-
-    def _backbone_name(self):
-        if isinstance(self.backbone, str):
-            return repr(self.backbone)
-        return getattr(self.backbone, "__name__", type(self.backbone).__name__)
 
     def _resolve_device_again(self):
         """Resolve the device anew: the estimator may be on another machine by now."""
@@ -741,15 +694,3 @@ class FeatureEncoder(
         tags.target_tags.required = self.max_epochs > 0
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _count_channels(network, encoder):
-    """Return how many channels a network takes, None if that cannot be seen."""
-    keywords = encoder.backbone_kwargs or {}
-    config = getattr(network, "pretrained_cfg", None) or {}
-    if isinstance(encoder.backbone, str):
-        return keywords.get("in_chans") or config["input_size"][0]
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            return module.in_channels or None  # 0 is that of a lazy one
-    return None

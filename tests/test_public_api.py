@@ -99,8 +99,22 @@ IMPORT_TABLE = {
     "_autoaugment": {"torch", "torchvision"},
     "_checkpoint": {"torch"},
     "_losses": {"torch"},
-    # The only module that meets timm; safetensors and huggingface_hub come with it.
-    "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
+    # Only what makes networks by name meets timm, and not before it is asked to;
+    # safetensors and huggingface_hub come with timm.
+    "_backbones": {"_backbones._build"},
+    "_backbones._build": {
+        "torch",
+        "_backbones._named",
+        "_backbones._weight_files",
+    },
+    "_backbones._named": {
+        *("timm", "torch"),
+        "_backbones._paper_networks",
+        "_backbones._pretrained",
+    },
+    "_backbones._pretrained": {"timm", "torch", "huggingface_hub"},
+    "_backbones._paper_networks": {"timm", "torch"},
+    "_backbones._weight_files": {"torch", "safetensors"},
     "_images": {
         "_images._arrays",
         "_images._datasets",

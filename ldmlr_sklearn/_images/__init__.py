@@ -16,6 +16,7 @@ from ldmlr_sklearn._images._shapes import (
     describe_shape,
     find_layout,
     resolve_image_shape,
+    resolve_image_size,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "is_lazy",
     "open_images",
     "resolve_image_shape",
+    "resolve_image_size",
 ]

@@ -93,3 +93,25 @@ def resolve_image_shape(image_shape, n_features):
             "product of its sizes must be the number of columns of X."
         )
     return shape
+
+
+def resolve_image_size(image_size):
+    """Return an ``image_size`` as (height, width).
+
+    Parameters
+    ----------
+    image_size : int or tuple of int
+        One number is that of both.
+
+    Returns
+    -------
+    tuple of int
+    """
+    one = isinstance(image_size, Integral)
+    size = (image_size, image_size) if one else tuple(image_size)
+    if len(size) != 2 or not all(isinstance(s, Integral) and s for s in size):
+        raise ValueError(
+            f"image_size={image_size!r} is not a whole number above 0 or a pair "
+            "(height, width) of them."
+        )
+    return size
