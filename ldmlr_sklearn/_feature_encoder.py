@@ -24,16 +24,22 @@ from sklearn.utils.validation import check_is_fitted
 from ldmlr_sklearn._backbones import build_backbone, name_of, wanted_input
 from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
-from ldmlr_sklearn._encoder_file import load_encoder, save_encoder
-from ldmlr_sklearn._encoder_training import (
+from ldmlr_sklearn._encoder import (
+    ACCELERATE,
     EncoderWithHead,
+    Processes,
     TrainingRecipe,
     count_features,
+    digest_images,
+    digest_of,
+    encode_blocks,
     encode_images,
     fingerprint,
+    load_encoder,
+    save_encoder,
     train_encoder,
+    train_once,
 )
-from ldmlr_sklearn._encoding_cache import digest_images, digest_of, train_once
 from ldmlr_sklearn._fitting import (
     check_row_weights,
     fit_context,
@@ -51,10 +57,8 @@ from ldmlr_sklearn._images import (
     resolve_image_shape,
     resolve_image_size,
 )
-from ldmlr_sklearn._lazy_encoding import encode_blocks
 from ldmlr_sklearn._losses import LOSSES, logit_shift
 from ldmlr_sklearn._persistence import library_version
-from ldmlr_sklearn._processes import ACCELERATE, Processes
 from ldmlr_sklearn._result_cache import cache_folder
 from ldmlr_sklearn._torch_utils import (
     borrowed_generator,

@@ -58,21 +58,26 @@ IMPORT_TABLE = {
         "_backbones",
         "_documentation",
         "_callbacks",
-        "_encoder_file",
-        "_encoder_training",
-        "_encoding_cache",
+        "_encoder",
         "_fitting",
         "_images",
-        "_lazy_encoding",
         "_losses",
         "_persistence",
-        "_processes",
         "_result_cache",
         "_torch_utils",
     },
     # dask and accelerate are optional, and imported when they are asked for.
-    "_lazy_encoding": {"numpy", "dask"},
-    "_encoder_file": {
+    "_encoder": {
+        "_encoder._features",
+        "_encoder._file",
+        "_encoder._identity",
+        "_encoder._lazy_encoding",
+        "_encoder._processes",
+        "_encoder._training",
+        "_encoder._training_cache",
+    },
+    "_encoder._lazy_encoding": {"numpy", "dask"},
+    "_encoder._file": {
         "torch",
         "_backbones",
         "_images",
@@ -80,24 +85,37 @@ IMPORT_TABLE = {
         "_saved_parameters",
         "_torch_utils",
     },
-    "_encoder_training": {
-        *("numpy", "torch", "skorch", "tqdm"),
-        "_autoaugment",
-        "_checkpoint",
-        "_encoding_cache",
+    "_encoder._training_cache": {"_result_cache", "_torch_utils"},
+    "_encoder._training": {
+        *("numpy", "torch", "tqdm"),
+        "_encoder._augmentation",
+        "_encoder._batches",
+        "_encoder._features",
+        "_encoder._training_net",
         "_losses",
         "_torch_utils",
     },
-    "_encoding_cache": {
-        "numpy",
-        "torch",
-        "_persistence",
-        "_result_cache",
+    "_encoder._training_net": {
+        *("numpy", "torch", "skorch"),
+        "_encoder._checkpoint",
+        "_encoder._features",
+    },
+    "_encoder._batches": {"torch", "_torch_utils"},
+    "_encoder._augmentation": {
+        *("numpy", "torch"),
+        "_encoder._autoaugment",
         "_torch_utils",
     },
-    "_processes": {"torch", "accelerate", "_torch_utils"},
-    "_autoaugment": {"torch", "torchvision"},
-    "_checkpoint": {"torch"},
+    "_encoder._autoaugment": {"torch", "torchvision"},
+    "_encoder._checkpoint": {"torch"},
+    "_encoder._processes": {"torch", "accelerate", "_torch_utils"},
+    "_encoder._identity": {"torch", "_encoder._features", "_torch_utils"},
+    "_encoder._features": {
+        *("numpy", "torch", "tqdm"),
+        "_encoder._feature_cache",
+        "_torch_utils",
+    },
+    "_encoder._feature_cache": {"numpy", "_persistence"},
     "_losses": {"torch"},
     # Only what makes networks by name meets timm, and not before it is asked to;
     # safetensors and huggingface_hub come with timm.
@@ -402,8 +420,8 @@ def defined_in(module):
 
 def estimators():
     """Names of the estimators, wherever but among the heads they are defined."""
-    # `LDMLRClassifier` alone makes a head.
-    files = FILES.keys() - {"_heads"}
+    # `LDMLRClassifier` alone makes a head; nets of skorch are estimators too.
+    files = FILES.keys() - {"_heads", "_encoder._training_net"}
     modules = [importlib.import_module(f"ldmlr_sklearn.{file}") for file in files]
     return {
         name
