@@ -57,15 +57,10 @@ from ldmlr_sklearn._images import (
     resolve_image_shape,
     resolve_image_size,
 )
-from ldmlr_sklearn._losses import LOSSES, logit_shift
+from ldmlr_sklearn._losses import LOSSES
 from ldmlr_sklearn._persistence import library_version
 from ldmlr_sklearn._result_cache import cache_folder
-from ldmlr_sklearn._torch_utils import (
-    borrowed_generator,
-    resolve_device,
-    to_numpy,
-    to_tensor,
-)
+from ldmlr_sklearn._torch_utils import borrowed_generator, resolve_device, to_numpy
 
 
 class FeatureEncoder(
@@ -402,7 +397,7 @@ class FeatureEncoder(
                     )
                 )
                 network.cpu()
-                head = self._linear_head(network.head, targets, sample_weight)
+                head = network.linear_head(targets, sample_weight)
                 network = network.backbone
         vars(self).update(self._fitted_attributes(network, head))
         self.device_ = str(device)
@@ -518,22 +513,12 @@ class FeatureEncoder(
 
     def _train(self, network, source, targets, weights, device, seeds, processes, task):
         """Train a network, or take it from the cache; return the loss curve."""
-        recipe = self._recipe()
-        if len(source) < 2 * processes.count:
-            raise ValueError(
-                f"Training on {processes.count} processes needs {2 * processes.count} "
-                f"samples at least, got {len(source)}. Launch fewer processes."
-            )
-
-        if self.checkpoint is not None and processes.count > 1:
-            raise ValueError(
-                f"checkpoint={self.checkpoint!r} keeps what one process trains, but "
-                f"{processes.count} train together. Launch one, or set checkpoint=None."
-            )
+        settings = TrainingRecipe._fields
+        recipe = TrainingRecipe(*(getattr(self, name) for name in settings))
 
         def so_far():
             trained = copy.deepcopy(network).cpu()
-            head = self._linear_head(trained.head, targets, weights)
+            head = trained.linear_head(targets, weights)
             return vars(self) | self._fitted_attributes(trained.backbone, head)
 
         def train():
@@ -565,7 +550,7 @@ class FeatureEncoder(
             "images": digest_images(source, self._pixels.shape, self.batch_size),
             "targets": targets.tolist(),
             "weights": None if weights is None else weights.tolist(),
-            "recipe": asdict(recipe),
+            "recipe": recipe._asdict(),
             "seeds": seeds,
         }
         return train_once(folder, digest_of(depends_on, network), network, train)
@@ -650,27 +635,6 @@ class FeatureEncoder(
             n_channels=wanted.n_channels,
             mean=wanted.mean,
             std=wanted.std,
-        )
-
-    def _linear_head(self, layer, targets, weights):
-        """Return weight and bias at the frequencies of the classes, or None."""
-        if not isinstance(layer, torch.nn.Linear):
-            return None
-        seen = np.bincount(targets, weights)
-        shift = logit_shift(self.loss, to_tensor(seen / seen.sum()))
-        return layer.weight, layer.bias + shift
-
-    def _recipe(self):
-        return TrainingRecipe(
-            loss=self.loss,
-            max_epochs=self.max_epochs,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            augmentation=self.augmentation,
-            mixup_alpha=self.mixup_alpha,
-            precision=self.precision,
         )
 
     def _resolve_device_again(self):

@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from ldmlr_sklearn import FeatureEncoder, LDMLRClassifier
-from ldmlr_sklearn._encoder import EncoderWithHead, _checkpoint, _training_net
+from ldmlr_sklearn._encoder import EncoderWithHead, _checkpoint, _training
 from ldmlr_sklearn._encoder._training_net import EncoderNet
 from ldmlr_sklearn._losses import LOSSES, WCDASLayer
 
@@ -148,15 +148,15 @@ class Interrupted(Exception):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Make training stop after a number of epochs."""
-    notify = EncoderNet.on_epoch_end
+    run_epoch = EncoderNet.run_epoch
 
     def after(n_epochs):
-        def stop(self, *args, **keywords):
-            notify(self, *args, **keywords)
+        def stop(self, images):
             if len(self.losses_) == n_epochs:
                 raise Interrupted
+            return run_epoch(self, images)
 
-        monkeypatch.setattr(EncoderNet, "on_epoch_end", stop)
+        monkeypatch.setattr(EncoderNet, "run_epoch", stop)
 
     yield after
     monkeypatch.undo()
@@ -237,5 +237,5 @@ def test_a_failing_write_keeps_the_former_checkpoint(tmp_path, monkeypatch):
 
 
 def test_without_checkpoint_nothing_is_written(monkeypatch):
-    monkeypatch.setattr(_training_net, "write_checkpoint", None)
+    monkeypatch.setattr(_training, "write_checkpoint", None)
     encoder(max_epochs=1).fit(IMAGES, LABELS)

@@ -376,7 +376,7 @@ def test_training_with_batches_of_one_row(digits):
     ).all()
 
 
-def augmenter_for(images, **parameters):
+def augmenter_for(images, *, augmentation, mixup_alpha=0.0):
     source = open_images(images)
     pixels = decide_pixel_format(
         source,
@@ -386,8 +386,8 @@ def augmenter_for(images, **parameters):
         mean=None,
         std=None,
     )
-    recipe = tiny_encoder(**parameters)._recipe()
-    return Augmenter(pixels, recipe, seed=0), source.read(slice(None))
+    augmenter = Augmenter(pixels, 0, augmentation=augmentation, mixup_alpha=mixup_alpha)
+    return augmenter, source.read(slice(None))
 
 
 def test_every_augmented_image_is_a_shifted_or_mirrored_one():

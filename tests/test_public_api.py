@@ -51,7 +51,7 @@ IMPORT_TABLE = {
         "_losses",
         "_torch_utils",
     },
-    "_head_training": {"numpy", "torch", "skorch", "_losses"},
+    "_head_training": {"numpy", "torch", "_losses", "_scheduled_net"},
     "_feature_encoder": {
         *SCIENCE,
         "torch",
@@ -75,6 +75,7 @@ IMPORT_TABLE = {
         "_encoder._processes",
         "_encoder._training",
         "_encoder._training_cache",
+        "_encoder._with_head",
     },
     "_encoder._lazy_encoding": {"numpy", "dask"},
     "_encoder._file": {
@@ -87,18 +88,26 @@ IMPORT_TABLE = {
     },
     "_encoder._training_cache": {"_result_cache", "_torch_utils"},
     "_encoder._training": {
-        *("numpy", "torch", "tqdm"),
+        *("numpy", "tqdm"),
         "_encoder._augmentation",
         "_encoder._batches",
-        "_encoder._features",
+        "_encoder._checkpoint",
         "_encoder._training_net",
+        "_encoder._with_head",
+        "_losses",
+        "_scheduled_net",
+        "_torch_utils",
+    },
+    "_encoder._with_head": {
+        *("numpy", "torch"),
+        "_encoder._features",
         "_losses",
         "_torch_utils",
     },
     "_encoder._training_net": {
         *("numpy", "torch", "skorch"),
-        "_encoder._checkpoint",
         "_encoder._features",
+        "_scheduled_net",
     },
     "_encoder._batches": {"torch", "_torch_utils"},
     "_encoder._augmentation": {
@@ -116,6 +125,7 @@ IMPORT_TABLE = {
         "_torch_utils",
     },
     "_encoder._feature_cache": {"numpy", "_persistence"},
+    "_scheduled_net": {"torch", "skorch"},
     "_losses": {"torch"},
     # Only what makes networks by name meets timm, and not before it is asked to;
     # safetensors and huggingface_hub come with timm.
@@ -421,7 +431,7 @@ def defined_in(module):
 def estimators():
     """Names of the estimators, wherever but among the heads they are defined."""
     # `LDMLRClassifier` alone makes a head; nets of skorch are estimators too.
-    files = FILES.keys() - {"_heads", "_encoder._training_net"}
+    files = FILES.keys() - {"_heads", "_scheduled_net", "_encoder._training_net"}
     modules = [importlib.import_module(f"ldmlr_sklearn.{file}") for file in files]
     return {
         name

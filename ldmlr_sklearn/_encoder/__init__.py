@@ -10,12 +10,9 @@ from ldmlr_sklearn._encoder._file import load_encoder, save_encoder
 from ldmlr_sklearn._encoder._identity import digest_images, digest_of, fingerprint
 from ldmlr_sklearn._encoder._lazy_encoding import encode_blocks
 from ldmlr_sklearn._encoder._processes import ACCELERATE, Processes
-from ldmlr_sklearn._encoder._training import (
-    EncoderWithHead,
-    TrainingRecipe,
-    train_encoder,
-)
+from ldmlr_sklearn._encoder._training import TrainingRecipe, train_encoder
 from ldmlr_sklearn._encoder._training_cache import train_once
+from ldmlr_sklearn._encoder._with_head import EncoderWithHead
 
 __all__ = [
     "ACCELERATE",

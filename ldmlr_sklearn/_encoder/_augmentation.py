@@ -12,11 +12,11 @@ from ldmlr_sklearn._torch_utils import generator_from
 class Augmenter:
     """Raw images -> normalised network input, cropped, flipped and mixed."""
 
-    def __init__(self, pixels, recipe, seed):
+    def __init__(self, pixels, seed, *, augmentation, mixup_alpha):
         self.pixels = pixels
-        self.automatic = recipe.augmentation == "autoaugment"
-        self.crops = self.automatic or recipe.augmentation in ("crop", "crop_flip")
-        self.flips = self.automatic or recipe.augmentation in ("flip", "crop_flip")
+        self.automatic = augmentation == "autoaugment"
+        self.crops = self.automatic or augmentation in ("crop", "crop_flip")
+        self.flips = self.automatic or augmentation in ("flip", "crop_flip")
         if self.automatic and (pixels.standardised or pixels.n_channels not in (1, 3)):
             raise ValueError(
                 "augmentation='autoaugment' is for gray and RGB images of values that "
@@ -24,7 +24,7 @@ class Augmenter:
                 f"{', standardised' if pixels.standardised else ''}. Give images of "
                 "0..255 or 0..1, or use augmentation='crop_flip'."
             )
-        self.mixup_alpha = recipe.mixup_alpha
+        self.mixup_alpha = mixup_alpha
         self.generator = generator_from(seed)
         self.mixing = np.random.default_rng(seed)
 

@@ -1,15 +1,12 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""Train a network on images, with a head."""
+"""Train a network with a head on images."""
 
 import os
 import zlib
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 from tqdm import tqdm
 
 from ldmlr_sklearn._encoder._augmentation import Augmenter
@@ -18,23 +15,23 @@ from ldmlr_sklearn._encoder._batches import (
     ShuffledBatches,
     count_batches,
 )
-from ldmlr_sklearn._encoder._features import extract_features
-from ldmlr_sklearn._encoder._training_net import (
-    AcceleratedEncoderNet,
-    EncoderNet,
-    StopTraining,
+from ldmlr_sklearn._encoder._checkpoint import (
+    check_writable,
+    read_checkpoint,
+    write_checkpoint,
 )
+from ldmlr_sklearn._encoder._training_net import AcceleratedEncoderNet, EncoderNet
+from ldmlr_sklearn._encoder._with_head import class_frequencies
 from ldmlr_sklearn._losses import (
     SHAPE_LEARNING_RATE,
     SHAPE_PARAMETERS,
     logit_shift,
-    make_layer,
 )
-from ldmlr_sklearn._torch_utils import generator_from, to_numpy, to_tensor
+from ldmlr_sklearn._scheduled_net import SGD_HOST
+from ldmlr_sklearn._torch_utils import generator_from, to_numpy
 
 
-@dataclass(frozen=True)
-class TrainingRecipe:
+class TrainingRecipe(NamedTuple):
     """The settings of a training; see the parameters of `FeatureEncoder`."""
 
     loss: str
@@ -46,28 +43,6 @@ class TrainingRecipe:
     augmentation: str | None
     mixup_alpha: float
     precision: str
-
-
-class EncoderWithHead(nn.Module):
-    """A backbone and the head that it is trained with.
-
-    Parameters
-    ----------
-    backbone : torch.nn.Module
-
-    n_features, n_classes : int
-
-    loss : str
-        One of `LOSSES`.
-    """
-
-    def __init__(self, backbone, n_features, n_classes, loss):
-        super().__init__()
-        self.backbone = backbone
-        self.head = make_layer(loss, n_features, n_classes)
-
-    def forward(self, images):  # (n, c, h, w) -> (n, n_classes)
-        return self.head(extract_features(self.backbone, images))
 
 
 def train_encoder(
@@ -126,58 +101,37 @@ def train_encoder(
     loss_curve : list of float
         Mean loss of each epoch.
     """
-    order_seed, image_seed = seeds
+    if processes.count > 1:
+        _check_shared(len(source), processes.count, checkpoint)
+    net = _host(
+        *(network, pixels, targets, weights, recipe),
+        device=device,
+        seeds=seeds,
+        processes=processes,
+    )
     if weights is None:
         weights = np.ones(len(source))
-    prior = np.bincount(targets, weights) / np.sum(weights)
-    own_rate = {"lr": SHAPE_LEARNING_RATE, "weight_decay": 0.0}
-    n_epoch_batches = count_batches(len(source), recipe.batch_size, processes.count)
-    net_class, hosting = EncoderNet, {"device": device}
-    if processes.accelerator is not None:
-        net_class = AcceleratedEncoderNet
-        hosting = {"accelerator": processes.accelerator}
-    net = net_class(
-        network,
-        criterion=nn.CrossEntropyLoss,
-        criterion__reduction="none",
-        optimizer=torch.optim.SGD,
-        optimizer__momentum=0.9,
-        optimizer__nesterov=True,
-        optimizer__weight_decay=recipe.weight_decay,
-        optimizer__param_groups=[
-            (f"head.{name}", own_rate) for name in SHAPE_PARAMETERS
-        ],
-        lr=recipe.learning_rate,
-        max_epochs=recipe.max_epochs,
-        batch_size=recipe.batch_size,
-        iterator_train=ShuffledBatches,
-        iterator_train__generator=generator_from(order_seed),
-        iterator_train__processes=processes,
-        dataset=LabelledImages,
-        train_split=None,
-        callbacks="disable",
-        verbose=0,
-        recipe=recipe,
-        training_device=device,
-        processes=processes,
-        after_epoch=after_epoch,
-        n_steps=recipe.max_epochs * n_epoch_batches,
-        shift=logit_shift(recipe.loss, to_tensor(prior)).to(device),
-        augmenter=Augmenter(pixels, recipe, image_seed + processes.index),
-        bar=tqdm(total=recipe.max_epochs, desc="Training", disable=not verbose),
-        **hosting,
-    )
     images = LabelledImages(source, targets, weights, pixels.shape)
-    with net.bar:
+    with tqdm(total=recipe.max_epochs, desc="Training", disable=not verbose) as bar:
         # What fit() does, but for its KeyboardInterrupt, which it keeps to itself.
         net.initialize()
         net.notify("on_train_begin", X=source, y=targets)
         if checkpoint is not None:
+            check_writable(checkpoint)
             purpose = _describe_training(recipe, source, targets, weights, pixels)
-            net.keep_in(checkpoint, purpose)
-        n_left = recipe.max_epochs - len(net.losses_)
-        with suppress(StopTraining):
-            net.fit_loop(images, epochs=n_left)
+            state = read_checkpoint(checkpoint, purpose)
+            if state is not None:
+                net.set_state(state)
+                bar.update(len(net.losses_))
+        while len(net.losses_) < recipe.max_epochs:
+            loss = net.run_epoch(images)
+            bar.set_postfix(loss=f"{loss:.3f}")
+            bar.update()
+            if checkpoint is not None:
+                write_checkpoint(checkpoint, purpose, net.state())
+            # Where one process stops, all do: the others would wait for it.
+            if processes.mean(float(after_epoch())) > 0:
+                break
         net.notify("on_train_end", X=source, y=targets)
     processes.synchronise(network)
     if checkpoint is not None:
@@ -185,11 +139,63 @@ def train_encoder(
     return net.losses_
 
 
+def _check_shared(n_images, n_processes, checkpoint):
+    """Refuse what several processes cannot train together."""
+    if n_images < 2 * n_processes:
+        raise ValueError(
+            f"Training on {n_processes} processes needs {2 * n_processes} samples at "
+            f"least, got {n_images}. Launch fewer processes."
+        )
+    if checkpoint is not None:
+        raise ValueError(
+            f"checkpoint={checkpoint!r} keeps what one process trains, but "
+            f"{n_processes} train together. Launch one, or set checkpoint=None."
+        )
+
+
+def _host(network, pixels, targets, weights, recipe, *, device, seeds, processes):
+    """Return the net of skorch that trains a network by a recipe."""
+    order_seed, image_seed = seeds
+    shift = logit_shift(recipe.loss, class_frequencies(targets, weights))
+    own_rate = {"lr": SHAPE_LEARNING_RATE, "weight_decay": 0.0}
+    n_batches = count_batches(len(targets), recipe.batch_size, processes.count)
+    net_class, hosting = EncoderNet, {"device": device}
+    if processes.accelerator is not None:
+        net_class = AcceleratedEncoderNet
+        hosting = {"accelerator": processes.accelerator}
+    return net_class(
+        network,
+        **SGD_HOST,
+        optimizer__weight_decay=recipe.weight_decay,
+        optimizer__param_groups=[
+            (f"head.{name}", own_rate) for name in SHAPE_PARAMETERS
+        ],
+        lr=recipe.learning_rate,
+        batch_size=recipe.batch_size,
+        iterator_train=ShuffledBatches,
+        iterator_train__generator=generator_from(order_seed),
+        iterator_train__processes=processes,
+        precision=recipe.precision,
+        training_device=device,
+        processes=processes,
+        schedule=recipe.schedule,
+        n_steps=recipe.max_epochs * n_batches,
+        shift=shift.to(device),
+        augmenter=Augmenter(
+            pixels,
+            image_seed + processes.index,
+            augmentation=recipe.augmentation,
+            mixup_alpha=recipe.mixup_alpha,
+        ),
+        **hosting,
+    )
+
+
 def _describe_training(recipe, source, targets, weights, pixels):
     """Return what tells one training from another, for its checkpoint."""
     first = to_numpy(source.read(slice(0, 16), pixels.shape))
     return {
-        **asdict(recipe),
+        **recipe._asdict(),
         "n_images": len(source),
         "first images": zlib.crc32(first.tobytes()),
         "labels": zlib.crc32(np.asarray(targets, dtype=np.int64).tobytes()),

@@ -7,65 +7,46 @@ import math
 
 import numpy as np
 import torch
-from skorch import NeuralNet
 from skorch.hf import AccelerateMixin
 
-from ldmlr_sklearn._encoder._checkpoint import (
-    check_writable,
-    read_checkpoint,
-    write_checkpoint,
-)
 from ldmlr_sklearn._encoder._features import autocast
+from ldmlr_sklearn._scheduled_net import ScheduledNet
 
 
-class StopTraining(Exception):
-    """Ends a training after an epoch."""
-
-
-class EncoderNet(NeuralNet):
-    """A skorch net whose step augments, casts and follows the schedule."""
+class EncoderNet(ScheduledNet):
+    """A skorch net whose step augments and casts."""
 
     def __init__(
         self,
         *args,
-        recipe,
+        precision,
         training_device,
         processes,
-        after_epoch,
-        n_steps,
         shift,
         augmenter,
-        bar,
         **kwargs,
     ):
-        self.recipe = recipe
+        self.precision = precision
         self.training_device = training_device
         self.processes = processes
-        self.after_epoch = after_epoch
-        self.n_steps = n_steps
         self.shift = shift
         self.augmenter = augmenter
-        self.bar = bar
         super().__init__(*args, **kwargs)
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         super().on_train_begin(net, X=X, y=y, **kwargs)
-        self.n_steps_done_ = 0
         self.losses_ = []
-        self.checkpoint_ = None
-        for group in self.optimizer_.param_groups:
-            group["initial_lr"] = group["lr"]
         # Half precision alone needs its gradients scaled; others pass through.
-        enabled = self.recipe.precision == "float16"
+        enabled = self.precision == "float16"
         self.scaler_ = torch.amp.GradScaler(self.training_device.type, enabled=enabled)
 
     def train_step(self, batch, **fit_params):
         device = self.training_device
         raw, targets, weights = (tensor.to(device) for tensor in batch)
         self._set_training(True)
-        self._follow_schedule()
+        self.follow_schedule()
         images, mixture = self.augmenter(raw, torch.arange(len(raw), device=device))
-        with autocast(device, self.recipe.precision):
+        with autocast(device, self.precision):
             logits = self.module_(images)
         logits = logits.float() + self.shift
         loss = sum(
@@ -78,21 +59,12 @@ class EncoderNet(NeuralNet):
         self.scaler_.update()
         return {"loss": loss, "y_pred": logits}
 
-    def _follow_schedule(self):
-        progress = min(self.n_steps_done_ / self.n_steps, 1.0)
-        if self.recipe.schedule == "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * progress))
-        else:
-            factor = 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
-        for group in self.optimizer_.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        self.n_steps_done_ += 1
-
-    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
+    def run_epoch(self, images):
+        """Train on all images once; return the mean loss, which `losses_` keeps."""
+        self.fit_loop(images, epochs=1)
         losses = self.history[-1, "batches", :, "train_loss"]
         # Of whole batches, as `ShuffledBatches` splits them; a process has a share.
-        batches = torch.arange(len(dataset_train)).tensor_split(len(losses))
+        batches = torch.arange(len(images)).tensor_split(len(losses))
         sizes = [len(rows) for rows in batches]
         loss = self.processes.mean(float(np.average(losses, weights=sizes)))
         self.losses_.append(loss)
@@ -101,24 +73,10 @@ class EncoderNet(NeuralNet):
                 f"Training diverged: the loss of epoch {len(self.losses_)} is {loss}. "
                 f"Try a smaller learning_rate than {self.lr}."
             )
-        self.bar.set_postfix(loss=f"{loss:.3f}")
-        self.bar.update()
-        if self.checkpoint_ is not None:
-            write_checkpoint(*self.checkpoint_, self._state())
-        # Where one process stops, all do: the others would wait for it.
-        if self.processes.mean(float(self.after_epoch())) > 0:
-            raise StopTraining
+        return loss
 
-    def keep_in(self, path, purpose):
-        """Continue from a checkpoint, if it is there, and keep it up to date."""
-        check_writable(path)
-        state = read_checkpoint(path, purpose)
-        if state is not None:
-            self._set_state(state)
-            self.bar.update(len(self.losses_))
-        self.checkpoint_ = path, purpose
-
-    def _state(self):
+    def state(self):
+        """Return all that the rest of the training depends on."""
         device = self.training_device
         on_gpu = device.type == "cuda"
         return {
@@ -135,7 +93,8 @@ class EncoderNet(NeuralNet):
             "gpu": torch.cuda.get_rng_state(device) if on_gpu else None,
         }
 
-    def _set_state(self, state):
+    def set_state(self, state):
+        """Go on from what `state` has returned."""
         self.module_.load_state_dict(state["network"])
         self.optimizer_.load_state_dict(state["optimizer"])
         self.scaler_.load_state_dict(state["scaler"])
