@@ -39,6 +39,7 @@ from ldmlr_sklearn._encoder import (
     save_encoder,
     train_encoder,
     train_once,
+    training_key,
 )
 from ldmlr_sklearn._fitting import (
     check_row_weights,
@@ -55,7 +56,6 @@ from ldmlr_sklearn._images import (
     is_lazy,
     open_images,
     resolve_image_shape,
-    resolve_image_size,
 )
 from ldmlr_sklearn._losses import LOSSES
 from ldmlr_sklearn._persistence import library_version
@@ -545,15 +545,10 @@ class FeatureEncoder(
         unique = self.random_state is None or processes.count > 1 or watched
         if folder is None or unique:
             return train()
-        depends_on = {
-            "made by": self._describe(network.backbone, device),
-            "images": digest_images(source, self._pixels.shape, self.batch_size),
-            "targets": targets.tolist(),
-            "weights": None if weights is None else weights.tolist(),
-            "recipe": recipe._asdict(),
-            "seeds": seeds,
-        }
-        return train_once(folder, digest_of(depends_on, network), network, train)
+        images = digest_images(source, self._pixels.shape, self.batch_size)
+        made_by = self._describe(network.backbone, device)
+        key = training_key(made_by, network, images, targets, weights, recipe, seeds)
+        return train_once(folder, key, network, train)
 
     def _describe(self, network, device):
         """Return what, beside the weights of a network, its features depend on."""
@@ -625,13 +620,9 @@ class FeatureEncoder(
                     "X holds files or PIL images, and the backbone does not say for "
                     "which size it is made. Set image_size."
                 )
-        if size is not None:
-            size = resolve_image_size(size)
-        shape = source.shape or (*size, wanted.n_channels or 3)
         return decide_pixel_format(
             source,
-            shape,
-            size=size or shape[:2],
+            size=size,
             n_channels=wanted.n_channels,
             mean=wanted.mean,
             std=wanted.std,

@@ -380,8 +380,7 @@ def augmenter_for(images, *, augmentation, mixup_alpha=0.0):
     source = open_images(images)
     pixels = decide_pixel_format(
         source,
-        source.shape,
-        size=source.shape[:2],
+        size=None,
         n_channels=None,
         mean=None,
         std=None,

@@ -11,7 +11,7 @@ from ldmlr_sklearn._encoder._identity import digest_images, digest_of, fingerpri
 from ldmlr_sklearn._encoder._lazy_encoding import encode_blocks
 from ldmlr_sklearn._encoder._processes import ACCELERATE, Processes
 from ldmlr_sklearn._encoder._training import TrainingRecipe, train_encoder
-from ldmlr_sklearn._encoder._training_cache import train_once
+from ldmlr_sklearn._encoder._training_cache import train_once, training_key
 from ldmlr_sklearn._encoder._with_head import EncoderWithHead
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "save_encoder",
     "train_encoder",
     "train_once",
+    "training_key",
 ]

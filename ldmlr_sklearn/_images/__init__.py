@@ -16,7 +16,6 @@ from ldmlr_sklearn._images._shapes import (
     describe_shape,
     find_layout,
     resolve_image_shape,
-    resolve_image_size,
 )
 
 __all__ = [
@@ -31,5 +30,4 @@ __all__ = [
     "is_lazy",
     "open_images",
     "resolve_image_shape",
-    "resolve_image_size",
 ]

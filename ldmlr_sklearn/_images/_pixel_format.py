@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ldmlr_sklearn._images._shapes import describe_shape
+from ldmlr_sklearn._images._shapes import describe_shape, resolve_image_size
 from ldmlr_sklearn._images._source import refuse_not_finite
 
 
@@ -102,7 +102,7 @@ class PixelFormat:
         return ((images - mean) / std).contiguous()
 
 
-def decide_pixel_format(source, shape, *, size, n_channels, mean, std):
+def decide_pixel_format(source, *, size, n_channels, mean, std):
     """Decide from training images how pixels are scaled, and check their channels.
 
     Whole numbers of 0..255 stay what they are. The other images are scaled by the
@@ -114,10 +114,11 @@ def decide_pixel_format(source, shape, *, size, n_channels, mean, std):
     ----------
     source : ImageSource
 
-    shape : tuple of int
-        (height, width, channels) of raw images.
+    size : int or tuple of int or None
+        See `PixelFormat`; one number is that of both. None keeps the images' own size,
+        which pictures do not have.
 
-    size, n_channels, mean, std :
+    n_channels, mean, std :
         See `PixelFormat`. ``n_channels=None`` takes the images' own number, and a
         ``mean`` of None leaves the images at 0..1.
 
@@ -125,6 +126,8 @@ def decide_pixel_format(source, shape, *, size, n_channels, mean, std):
     -------
     PixelFormat
     """
+    size = source.shape[:2] if size is None else resolve_image_size(size)
+    shape = source.shape or (*size, n_channels or 3)
     n_channels = shape[2] if n_channels is None else n_channels
     convertible = {n_channels, 1, 4} if n_channels == 3 else {n_channels, 1}
     if shape[2] not in convertible:
@@ -143,9 +146,9 @@ def decide_pixel_format(source, shape, *, size, n_channels, mean, std):
         mean = (float(np.mean(mean)),) * n_channels
         std = (float(np.mean(std)),) * n_channels
     return PixelFormat(
-        shape=tuple(shape),
+        shape=shape,
         scale=1.0 if standardised else scale,
-        size=tuple(size),
+        size=size,
         n_channels=n_channels,
         mean=tuple(map(float, mean)),
         std=tuple(map(float, std)),
