@@ -21,19 +21,26 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ldmlr_sklearn._backbones import build_backbone, name_of, wanted_input
 from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
-from ldmlr_sklearn._encoder_file import load_encoder, save_encoder
-from ldmlr_sklearn._encoder_training import (
+from ldmlr_sklearn._encoder import (
+    ACCELERATE,
     EncoderWithHead,
+    Processes,
     TrainingRecipe,
-    borrowed_generator,
     count_features,
+    digest_images,
+    digest_of,
+    encode_blocks,
     encode_images,
     fingerprint,
+    load_encoder,
+    save_encoder,
     train_encoder,
+    train_once,
+    training_key,
 )
-from ldmlr_sklearn._encoding_cache import digest_images, digest_of, train_once
 from ldmlr_sklearn._fitting import (
     check_row_weights,
     fit_context,
@@ -50,12 +57,10 @@ from ldmlr_sklearn._images import (
     open_images,
     resolve_image_shape,
 )
-from ldmlr_sklearn._lazy_encoding import encode_blocks
-from ldmlr_sklearn._losses import LOSSES, logit_shift
+from ldmlr_sklearn._losses import LOSSES
 from ldmlr_sklearn._persistence import library_version
-from ldmlr_sklearn._processes import ACCELERATE, Processes
 from ldmlr_sklearn._result_cache import cache_folder
-from ldmlr_sklearn._torch_utils import resolve_device, to_numpy
+from ldmlr_sklearn._torch_utils import borrowed_generator, resolve_device, to_numpy
 
 
 class FeatureEncoder(
@@ -364,15 +369,22 @@ class FeatureEncoder(
         device = processes.device or resolve_device(self.device)
         seeds = processes.agree(spawn_seeds(self.random_state, 3))
         with borrowed_generator(seeds[0], device):
-            network, head = self._build_backbone()
-            source = self._open(X, _count_channels(network, self), reset=True)
+            keywords = self.backbone_kwargs or {}
+            network, head = build_backbone(
+                self.backbone,
+                keywords,
+                pretrained=self.pretrained,
+                weights=self.weights,
+            )
+            wanted = wanted_input(network, self.backbone, keywords)
+            source = self._open(X, wanted.n_channels, reset=True)
             targets = self._encode_targets(y, len(source), head)
             if sample_weight is not None:
                 rows = np.empty(len(source))
                 sample_weight = check_row_weights(sample_weight, rows)
-            self._pixels = self._decide_pixels(source, network)
+            self._pixels = self._decide_pixels(source, wanted)
             self.n_features_out_ = count_features(
-                network, self._pixels, source, self._backbone_name()
+                network, self._pixels, source, name_of(self.backbone)
             )
             if self.max_epochs:
                 network = EncoderWithHead(
@@ -385,7 +397,7 @@ class FeatureEncoder(
                     )
                 )
                 network.cpu()
-                head = self._linear_head(network.head, targets, sample_weight)
+                head = network.linear_head(targets, sample_weight)
                 network = network.backbone
         vars(self).update(self._fitted_attributes(network, head))
         self.device_ = str(device)
@@ -501,22 +513,12 @@ class FeatureEncoder(
 
     def _train(self, network, source, targets, weights, device, seeds, processes, task):
         """Train a network, or take it from the cache; return the loss curve."""
-        recipe = self._recipe()
-        if len(source) < 2 * processes.count:
-            raise ValueError(
-                f"Training on {processes.count} processes needs {2 * processes.count} "
-                f"samples at least, got {len(source)}. Launch fewer processes."
-            )
-
-        if self.checkpoint is not None and processes.count > 1:
-            raise ValueError(
-                f"checkpoint={self.checkpoint!r} keeps what one process trains, but "
-                f"{processes.count} train together. Launch one, or set checkpoint=None."
-            )
+        settings = TrainingRecipe._fields
+        recipe = TrainingRecipe(*(getattr(self, name) for name in settings))
 
         def so_far():
             trained = copy.deepcopy(network).cpu()
-            head = self._linear_head(trained.head, targets, weights)
+            head = trained.linear_head(targets, weights)
             return vars(self) | self._fitted_attributes(trained.backbone, head)
 
         def train():
@@ -543,15 +545,10 @@ class FeatureEncoder(
         unique = self.random_state is None or processes.count > 1 or watched
         if folder is None or unique:
             return train()
-        depends_on = {
-            "made by": self._describe(network.backbone, device),
-            "images": digest_images(source, self._pixels.shape, self.batch_size),
-            "targets": targets.tolist(),
-            "weights": None if weights is None else weights.tolist(),
-            "recipe": asdict(recipe),
-            "seeds": seeds,
-        }
-        return train_once(folder, digest_of(depends_on, network), network, train)
+        images = digest_images(source, self._pixels.shape, self.batch_size)
+        made_by = self._describe(network.backbone, device)
+        key = training_key(made_by, network, images, targets, weights, recipe, seeds)
+        return train_once(folder, key, network, train)
 
     def _describe(self, network, device):
         """Return what, beside the weights of a network, its features depend on."""
@@ -566,49 +563,6 @@ class FeatureEncoder(
             "device": device.type,
             "versions": [library_version(), version("torch"), version("pillow")],
         }
-
-    def _build_backbone(self):
-        """Return the network with its weights, and the head that came with them."""
-        if self.pretrained and self.weights is not None:
-            raise ValueError(
-                "pretrained=True and weights exclude each other. Give one of them."
-            )
-        keywords = self.backbone_kwargs or {}
-        if isinstance(self.backbone, str):
-            # Imported here because timm, with torchvision, takes seconds to load.
-            from ldmlr_sklearn._backbones import create_backbone
-
-            network = create_backbone(
-                self.backbone, keywords, pretrained=self.pretrained
-            )
-        else:
-            network = self._build_own_backbone(keywords)
-        if self.weights is None:
-            return network, None
-        from ldmlr_sklearn._backbones import load_weights
-
-        return network, load_weights(network, self.weights)
-
-    def _build_own_backbone(self, keywords):
-        if self.pretrained:
-            raise ValueError(
-                "pretrained=True is for backbones of timm by name. Load the weights "
-                "of a module of your own before, or by `weights`."
-            )
-        if isinstance(self.backbone, torch.nn.Module):
-            if keywords:
-                raise ValueError(
-                    "backbone_kwargs are given, but backbone is a module, built "
-                    "already. Give its class or a function that returns it."
-                )
-            return copy.deepcopy(self.backbone).cpu()
-        network = self.backbone(**keywords)
-        if not isinstance(network, torch.nn.Module):
-            raise TypeError(
-                f"backbone={self.backbone!r} returned a {type(network).__name__}. "
-                "Expected a callable that returns a torch.nn.Module."
-            )
-        return network.cpu()
 
     def _open(self, X, n_channels, *, reset):
         if not holds_rows(X):
@@ -657,61 +611,22 @@ class FeatureEncoder(
             )
         return targets
 
-    def _decide_pixels(self, source, network):
-        config = getattr(network, "pretrained_cfg", None) or {}
-        n_channels = _count_channels(network, self)
+    def _decide_pixels(self, source, wanted):
         size = self.image_size
         if size is None and source.shape is None:
-            size = (self.backbone_kwargs or {}).get("img_size")
-            size = size or (config.get("input_size") or (None,))[1:]
-            if not size:
+            size = wanted.size
+            if size is None:
                 raise ValueError(
                     "X holds files or PIL images, and the backbone does not say for "
                     "which size it is made. Set image_size."
                 )
-        if size is not None:
-            size = (size, size) if isinstance(size, Integral) else tuple(size)
-            if len(size) != 2 or not all(isinstance(s, Integral) and s for s in size):
-                raise ValueError(
-                    f"image_size={self.image_size!r} is not a whole number above 0 or "
-                    "a pair (height, width) of them."
-                )
-        shape = source.shape or (*size, n_channels or 3)
         return decide_pixel_format(
             source,
-            shape,
-            size=size or shape[:2],
-            n_channels=n_channels,
-            mean=config.get("mean"),
-            std=config.get("std"),
+            size=size,
+            n_channels=wanted.n_channels,
+            mean=wanted.mean,
+            std=wanted.std,
         )
-
-    def _linear_head(self, layer, targets, weights):
-        """Return weight and bias at the frequencies of the classes, or None."""
-        if not isinstance(layer, torch.nn.Linear):
-            return None
-        seen = np.bincount(targets, weights)
-        frequencies = torch.as_tensor(seen / seen.sum(), dtype=torch.float32)
-        shift = logit_shift(self.loss, frequencies)
-        return layer.weight, layer.bias + shift
-
-    def _recipe(self):
-        return TrainingRecipe(
-            loss=self.loss,
-            max_epochs=self.max_epochs,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            augmentation=self.augmentation,
-            mixup_alpha=self.mixup_alpha,
-            precision=self.precision,
-        )
-
-    def _backbone_name(self):
-        if isinstance(self.backbone, str):
-            return repr(self.backbone)
-        return getattr(self.backbone, "__name__", type(self.backbone).__name__)
 
     def _resolve_device_again(self):
         """Resolve the device anew: the estimator may be on another machine by now."""
@@ -738,15 +653,3 @@ class FeatureEncoder(
         tags.target_tags.required = self.max_epochs > 0
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _count_channels(network, encoder):
-    """Return how many channels a network takes, None if that cannot be seen."""
-    keywords = encoder.backbone_kwargs or {}
-    config = getattr(network, "pretrained_cfg", None) or {}
-    if isinstance(encoder.backbone, str):
-        return keywords.get("in_chans") or config["input_size"][0]
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            return module.in_channels or None  # 0 is that of a lazy one
-    return None

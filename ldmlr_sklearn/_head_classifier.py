@@ -14,7 +14,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
-from ldmlr_sklearn._encoder_training import borrowed_generator
 from ldmlr_sklearn._fitting import (
     check_row_weights,
     fit_context,
@@ -25,6 +24,7 @@ from ldmlr_sklearn._fitting import (
 from ldmlr_sklearn._head_training import train_head
 from ldmlr_sklearn._losses import LOSSES, logit_shift, make_layer
 from ldmlr_sklearn._torch_utils import (
+    borrowed_generator,
     generator_from,
     resolve_device,
     to_numpy,

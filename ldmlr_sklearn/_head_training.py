@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 import torch
-from skorch import NeuralNet
-from torch import nn
 
 from ldmlr_sklearn._losses import SHAPE_LEARNING_RATE, SHAPE_PARAMETERS
+from ldmlr_sklearn._scheduled_net import SGD_HOST, ScheduledNet
 
 
 def train_head(
@@ -63,11 +62,7 @@ def train_head(
     shapes = {"lr": SHAPE_LEARNING_RATE, "weight_decay": 0.0}
     net = _HeadNet(
         layer,
-        criterion=nn.CrossEntropyLoss,
-        criterion__reduction="none",
-        optimizer=torch.optim.SGD,
-        optimizer__momentum=0.9,
-        optimizer__nesterov=True,
+        **SGD_HOST,
         optimizer__weight_decay=weight_decay,
         optimizer__param_groups=[
             ("bias", biases),
@@ -77,9 +72,6 @@ def train_head(
         batch_size=batch_size,
         iterator_train=batches,
         iterator_train__generator=generator,
-        train_split=None,
-        callbacks="disable",
-        verbose=0,
         device=device,
         shift=shift.to(device),
         n_steps=max_epochs * math.ceil(len(rows) / batch_size),
@@ -145,27 +137,16 @@ class _BalancedBatches(_ShuffledBatches):
         return taken.gather(1, keys.argsort(dim=1)).flatten()[:n_rows]
 
 
-class _HeadNet(NeuralNet):
-    """A skorch net whose step weighs rows, shifts logits and anneals the rates."""
+class _HeadNet(ScheduledNet):
+    """A skorch net whose step weighs rows and shifts logits."""
 
-    def __init__(self, *args, shift, n_steps, **kwargs):
+    def __init__(self, *args, shift, **kwargs):
         self.shift = shift
-        self.n_steps = n_steps
         super().__init__(*args, **kwargs)
-
-    def initialize(self):
-        super().initialize()
-        self.n_steps_done_ = 0
-        for group in self.optimizer_.param_groups:
-            group["initial_lr"] = group["lr"]
-        return self
 
     def train_step(self, batch, **fit_params):
         rows, codes, weights = batch
-        factor = 0.5 * (1 + math.cos(math.pi * self.n_steps_done_ / self.n_steps))
-        for group in self.optimizer_.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        self.n_steps_done_ += 1
+        self.follow_schedule()
         logits = self.module_(rows) + self.shift
         loss = (weights * self.criterion_(logits, codes)).mean()
         self._zero_grad_optimizer()

@@ -32,26 +32,11 @@ from ldmlr_sklearn._fitting import (
     validate_data,
 )
 from ldmlr_sklearn._frames import Containers, check_containers, is_polars
-from ldmlr_sklearn._persistence import read, write
+from ldmlr_sklearn._oversampler_file import load_oversampler, save_oversampler
 from ldmlr_sklearn._result_cache import cache_folder
-from ldmlr_sklearn._saved_parameters import estimator_from, pairs, plain_parameters
 from ldmlr_sklearn._torch_utils import resolve_device
-from ldmlr_sklearn._trained_diffusion import (
-    SamplingParameters,
-    TrainedDiffusion,
-    TrainingParameters,
-)
+from ldmlr_sklearn._trained_diffusion import SamplingParameters, TrainingParameters
 from ldmlr_sklearn.diffusion import NOISE_SCHEDULES, PREDICTION_TYPES
-
-# What the files of `save` say they hold.
-KIND = "LatentDiffusionOversampler"
-
-
-# Fitted attributes that `save` keeps, where they are there, beside the trained model.
-SAVED_ARRAYS = (
-    *("classes_", "class_counts_", "feature_names_in_"),
-    *("is_generated_", "sample_weight_"),
-)
 
 
 def _dense(X):
@@ -465,14 +450,7 @@ class LatentDiffusionOversampler(
             are neither text nor numbers.
         """
         check_is_fitted(self, "denoiser_")
-        arrays, values = self._trained.to_plain()
-        fitted = {name: vars(self)[name] for name in SAVED_ARRAYS if name in vars(self)}
-        values |= {
-            "parameters": plain_parameters(self.get_params(deep=False), ("memory",)),
-            "n_features_in_": self.n_features_in_,
-            "sampling_strategy_": pairs(self.sampling_strategy_),
-        }
-        write(path, KIND, arrays | fitted, values)
+        save_oversampler(self, path)
 
     @classmethod
     def load(cls, path):
@@ -495,14 +473,7 @@ class LatentDiffusionOversampler(
         ValueError
             If the file is damaged, not one of `save`, or from a later major version.
         """
-        arrays, values = read(path, KIND)
-        sampler = estimator_from(cls, values["parameters"])
-        sampler.n_features_in_ = values["n_features_in_"]
-        sampler.sampling_strategy_ = dict(values["sampling_strategy_"])
-        for name in SAVED_ARRAYS:
-            if name in arrays:
-                setattr(sampler, name, arrays[name])
-        trained = TrainedDiffusion.from_plain(arrays, values)
+        sampler, trained = load_oversampler(cls, path)
         vars(sampler).update(_attributes_of(trained))
         return sampler
 

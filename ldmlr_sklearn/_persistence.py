@@ -24,6 +24,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ldmlr_sklearn._torch_utils import to_numpy
+
 # Files of another major version are not read; a minor one adds what may be missing.
 FORMAT, FORMAT_VERSION = "ldmlr_sklearn", (1, 0)
 
@@ -58,7 +60,7 @@ def write(path, kind, arrays, values):
     numbers, texts = {}, {}
     for name, array in arrays.items():
         if isinstance(array, torch.Tensor):
-            array = array.detach().cpu().numpy()
+            array = to_numpy(array)
         array = np.asarray(array)
         if array.dtype.kind in "UO":
             texts[name] = _text_to_json(name, array)

@@ -2,8 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The one border between numpy and torch: devices, generators, tensors."""
 
+import threading
+from contextlib import contextmanager
+
 import numpy as np
 import torch
+
+# Networks are initialised, and dropout drawn, from torch's global generator. Whoever
+# borrows it holds this lock, or two threads could give it back in the wrong order.
+_GLOBAL_GENERATOR_LOCK = threading.RLock()
 
 
 def resolve_device(device):
@@ -66,11 +73,31 @@ def generator_from(seed, device="cpu"):
     return torch.Generator(device=device).manual_seed(int(seed))
 
 
+@contextmanager
+def borrowed_generator(seed, device):
+    """Seed torch's global generators inside the block and restore them after it."""
+    gpus = []
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        gpus = [index]
+    with _GLOBAL_GENERATOR_LOCK, torch.random.fork_rng(devices=gpus):
+        # torch.manual_seed would reach the generators of all devices.
+        torch.default_generator.manual_seed(seed)
+        for index in gpus:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
+
+
 def to_tensor(array, dtype=torch.float32):
     """Copy an array into a tensor; read-only arrays and memmaps are left alone."""
     return torch.tensor(np.asarray(array), dtype=dtype)
 
 
+def view_as_tensor(array):
+    """Return a tensor in the memory of an array, which must be writable."""
+    return torch.from_numpy(array)
+
+
 def to_numpy(tensor):
-    """Return a tensor of any device as an array."""
+    """Return a tensor of any device as an array, in its memory if it is on the CPU."""
     return tensor.detach().cpu().numpy()

@@ -7,8 +7,8 @@ import torch
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms.autoaugment import _apply_op
 
-from ldmlr_sklearn import _autoaugment
-from ldmlr_sklearn._autoaugment import (
+from ldmlr_sklearn._encoder import _autoaugment
+from ldmlr_sklearn._encoder._autoaugment import (
     CIFAR_POLICY,
     apply_operation,
     auto_augment,

@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ldmlr_sklearn import _backbones
-from ldmlr_sklearn._backbones import create_backbone, load_weights, read_state_dict
+from ldmlr_sklearn._backbones import _pretrained
+from ldmlr_sklearn._backbones._named import create_backbone
+from ldmlr_sklearn._backbones._paper_networks import _BasicBlock
+from ldmlr_sklearn._backbones._weight_files import load_weights, read_state_dict
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 SMALL = {"output_stride": 8}
@@ -65,7 +67,7 @@ def test_options_of_timm():
 
 
 def test_shortcut_subsamples_and_pads_with_zeros():
-    block = _backbones._BasicBlock(4, 8, stride=2).eval()
+    block = _BasicBlock(4, 8, stride=2).eval()
     nn.init.zeros_(block.bn2.weight)  # leaves nothing but the shortcut
     x = torch.rand(2, 4, 6, 6)
     with torch.no_grad():
@@ -112,10 +114,10 @@ def offline(monkeypatch):
     def refuse(*args, **keywords):
         raise AssertionError("timm was asked to build, and would have retried")
 
-    hub = _backbones.huggingface_hub
+    hub = _pretrained.huggingface_hub
     monkeypatch.setattr(hub, "get_session", Session)
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *args, **keywords: None)
-    monkeypatch.setattr(_backbones.timm, "create_model", refuse)
+    monkeypatch.setattr(timm, "create_model", refuse)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "hf-hub:timm/resnet18.a1_in1k"])
@@ -133,9 +135,9 @@ def test_pretrained_that_breaks_off(monkeypatch):
     def break_off(*args, **keywords):
         raise RuntimeError("download failed") from TimeoutError("timed out")
 
-    monkeypatch.setattr(_backbones.huggingface_hub, "get_session", Session)
-    monkeypatch.setattr(_backbones, "_find_in_hub_cache", lambda config: None)
-    monkeypatch.setattr(_backbones.timm, "create_model", break_off)
+    monkeypatch.setattr(_pretrained.huggingface_hub, "get_session", Session)
+    monkeypatch.setattr(_pretrained, "_find_in_hub_cache", lambda config: None)
+    monkeypatch.setattr(timm, "create_model", break_off)
     with pytest.raises(ConnectionError, match="download failed"):
         create_backbone("test_resnet", {}, pretrained=True)
 
@@ -144,7 +146,7 @@ def test_pretrained_from_the_cache_needs_no_network(monkeypatch, tmp_path):
     published = timm.create_model("test_resnet", num_classes=1000)
     path = str(tmp_path / "model.safetensors")
     save_file(published.state_dict(), path)
-    hub = _backbones.huggingface_hub
+    hub = _pretrained.huggingface_hub
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *args, **keywords: path)
     monkeypatch.setattr(hub, "get_session", None)
     network = create_backbone("test_resnet", SMALL, pretrained=True)

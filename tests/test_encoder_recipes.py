@@ -9,8 +9,9 @@ from imblearn.over_sampling import RandomOverSampler
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from ldmlr_sklearn import FeatureEncoder, LDMLRClassifier, _encoder_training
-from ldmlr_sklearn._encoder_training import EncoderWithHead, _EncoderNet
+from ldmlr_sklearn import FeatureEncoder, LDMLRClassifier
+from ldmlr_sklearn._encoder import EncoderWithHead, _checkpoint, _training
+from ldmlr_sklearn._encoder._training_net import EncoderNet
 from ldmlr_sklearn._losses import LOSSES, WCDASLayer
 
 RNG = np.random.default_rng(0)
@@ -54,14 +55,14 @@ def test_every_loss_trains(loss):
 
 def test_loss_of_the_first_step_is_the_adjusted_one(monkeypatch):
     seen = []
-    step = _EncoderNet.train_step
+    step = EncoderNet.train_step
 
     def spy(self, batch, **params):
         result = step(self, batch, **params)
         seen.append((result["y_pred"].detach(), batch[1], result["loss"].item()))
         return result
 
-    monkeypatch.setattr(_EncoderNet, "train_step", spy)
+    monkeypatch.setattr(EncoderNet, "train_step", spy)
     options = dict(max_epochs=1, batch_size=32, mixup_alpha=0.0)
     for loss in ("cross_entropy", "logit_adjusted"):
         encoder(loss=loss, **options).fit(IMAGES, LABELS)
@@ -147,15 +148,15 @@ class Interrupted(Exception):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Make training stop after a number of epochs."""
-    notify = _EncoderNet.on_epoch_end
+    run_epoch = EncoderNet.run_epoch
 
     def after(n_epochs):
-        def stop(self, *args, **keywords):
-            notify(self, *args, **keywords)
+        def stop(self, images):
             if len(self.losses_) == n_epochs:
                 raise Interrupted
+            return run_epoch(self, images)
 
-        monkeypatch.setattr(_EncoderNet, "on_epoch_end", stop)
+        monkeypatch.setattr(EncoderNet, "run_epoch", stop)
 
     yield after
     monkeypatch.undo()
@@ -220,8 +221,6 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path, interrupt, monkeypatc
 
 
 def test_a_failing_write_keeps_the_former_checkpoint(tmp_path, monkeypatch):
-    from ldmlr_sklearn import _checkpoint
-
     path = tmp_path / "state"
     _checkpoint.write_checkpoint(path, {"a": 1}, {"loss": 1.5})
 
@@ -238,5 +237,5 @@ def test_a_failing_write_keeps_the_former_checkpoint(tmp_path, monkeypatch):
 
 
 def test_without_checkpoint_nothing_is_written(monkeypatch):
-    monkeypatch.setattr(_encoder_training, "write_checkpoint", None)
+    monkeypatch.setattr(_training, "write_checkpoint", None)
     encoder(max_epochs=1).fit(IMAGES, LABELS)

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from ldmlr_sklearn import FeatureEncoder
-from ldmlr_sklearn import _encoding_cache as encoding_cache
+from ldmlr_sklearn._encoder import _feature_cache
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, size=(60, 8, 8, 3), dtype=np.uint8)
@@ -233,8 +233,8 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(tmp_path):
 
 
 def test_few_large_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoding_cache, "SHARD_ROWS", 20)
-    monkeypatch.setattr(encoding_cache, "MAX_SMALL_SHARDS", 4)
+    monkeypatch.setattr(_feature_cache, "SHARD_ROWS", 20)
+    monkeypatch.setattr(_feature_cache, "MAX_SMALL_SHARDS", 4)
     fitted = encoder(tmp_path).fit(IMAGES)
     expected = encoder().fit(IMAGES).transform(IMAGES)
     for row in range(30):

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.base import clone
 
-from ldmlr_sklearn._backbones import cifar_resnet32
+from ldmlr_sklearn._backbones._paper_networks import cifar_resnet32
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

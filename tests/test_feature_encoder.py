@@ -29,7 +29,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from ldmlr_sklearn._encoder_training import _Augmenter, _count_batches
+from ldmlr_sklearn._encoder._augmentation import Augmenter
+from ldmlr_sklearn._encoder._batches import count_batches
 from ldmlr_sklearn._feature_encoder import FeatureEncoder
 from ldmlr_sklearn._images import decide_pixel_format, open_images
 
@@ -359,7 +360,7 @@ def test_training_on_datasets_and_pictures():
     ("n_rows", "batch_size"), [(30, 29), (30, 7), (31, 30), (3, 2), (2, 1), (5, 1)]
 )
 def test_batches_are_never_of_one_row(n_rows, batch_size):
-    n_batches = _count_batches(n_rows, batch_size)
+    n_batches = count_batches(n_rows, batch_size)
     sizes = [len(rows) for rows in torch.arange(n_rows).tensor_split(n_batches)]
     assert min(sizes) >= 2
     assert max(sizes) - min(sizes) <= 1
@@ -375,18 +376,17 @@ def test_training_with_batches_of_one_row(digits):
     ).all()
 
 
-def augmenter_for(images, **parameters):
+def augmenter_for(images, *, augmentation, mixup_alpha=0.0):
     source = open_images(images)
     pixels = decide_pixel_format(
         source,
-        source.shape,
-        size=source.shape[:2],
+        size=None,
         n_channels=None,
         mean=None,
         std=None,
     )
-    recipe = tiny_encoder(**parameters)._recipe()
-    return _Augmenter(pixels, recipe, seed=0), source.read(slice(None))
+    augmenter = Augmenter(pixels, 0, augmentation=augmentation, mixup_alpha=mixup_alpha)
+    return augmenter, source.read(slice(None))
 
 
 def test_every_augmented_image_is_a_shifted_or_mirrored_one():

@@ -41,7 +41,7 @@ def as_float(images, **settings):
     """The value of every pixel after scaling, with neither mean nor resizing."""
     source = open_images(images)
     keywords = {"size": source.shape[:2], "n_channels": None, "mean": None, "std": None}
-    pixels = decide_pixel_format(source, source.shape, **(keywords | settings))
+    pixels = decide_pixel_format(source, **(keywords | settings))
     raw = source.read(slice(None), source.shape)
     return pixels, pixels.normalize(pixels.to_unit(raw))
 

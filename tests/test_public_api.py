@@ -46,57 +46,144 @@ IMPORT_TABLE = {
         "scipy",
         "torch",
         "_documentation",
-        "_encoder_training",
         "_fitting",
         "_head_training",
         "_losses",
         "_torch_utils",
     },
-    "_head_training": {"numpy", "torch", "skorch", "_losses"},
+    "_head_training": {"numpy", "torch", "_losses", "_scheduled_net"},
     "_feature_encoder": {
         *SCIENCE,
         "torch",
         "_backbones",
         "_documentation",
         "_callbacks",
-        "_encoder_file",
-        "_encoder_training",
-        "_encoding_cache",
+        "_encoder",
         "_fitting",
         "_images",
-        "_lazy_encoding",
         "_losses",
         "_persistence",
-        "_processes",
         "_result_cache",
         "_torch_utils",
     },
     # dask and accelerate are optional, and imported when they are asked for.
-    "_lazy_encoding": {"numpy", "dask"},
-    "_encoder_file": {
+    "_encoder": {
+        "_encoder._features",
+        "_encoder._file",
+        "_encoder._identity",
+        "_encoder._lazy_encoding",
+        "_encoder._processes",
+        "_encoder._training",
+        "_encoder._training_cache",
+        "_encoder._with_head",
+    },
+    "_encoder._lazy_encoding": {"numpy", "dask"},
+    "_encoder._file": {
         "torch",
         "_backbones",
-        "_encoder_training",
         "_images",
         "_persistence",
         "_saved_parameters",
+        "_torch_utils",
     },
-    "_encoder_training": {
-        *("numpy", "torch", "skorch", "tqdm"),
-        "_autoaugment",
-        "_checkpoint",
-        "_encoding_cache",
+    "_encoder._training_cache": {"_encoder._identity", "_result_cache", "_torch_utils"},
+    "_encoder._training": {
+        *("numpy", "tqdm"),
+        "_encoder._augmentation",
+        "_encoder._batches",
+        "_encoder._checkpoint",
+        "_encoder._training_net",
+        "_encoder._with_head",
+        "_losses",
+        "_scheduled_net",
+        "_torch_utils",
+    },
+    "_encoder._with_head": {
+        *("numpy", "torch"),
+        "_encoder._features",
         "_losses",
         "_torch_utils",
     },
-    "_encoding_cache": {"numpy", "torch", "_persistence", "_result_cache"},
-    "_processes": {"torch", "accelerate", "_torch_utils"},
-    "_autoaugment": {"torch", "torchvision"},
-    "_checkpoint": {"torch"},
+    "_encoder._training_net": {
+        *("numpy", "torch", "skorch"),
+        "_encoder._features",
+        "_scheduled_net",
+    },
+    "_encoder._batches": {"torch", "_torch_utils"},
+    "_encoder._augmentation": {
+        *("numpy", "torch"),
+        "_encoder._autoaugment",
+        "_torch_utils",
+    },
+    "_encoder._autoaugment": {"torch", "torchvision"},
+    "_encoder._checkpoint": {"torch"},
+    "_encoder._processes": {"torch", "accelerate", "_torch_utils"},
+    "_encoder._identity": {"torch", "_encoder._features", "_torch_utils"},
+    "_encoder._features": {
+        *("numpy", "torch", "tqdm"),
+        "_encoder._feature_cache",
+        "_torch_utils",
+    },
+    "_encoder._feature_cache": {"numpy", "_persistence"},
+    "_scheduled_net": {"torch", "skorch"},
     "_losses": {"torch"},
-    # The only module that meets timm; safetensors and huggingface_hub come with it.
-    "_backbones": {"torch", "timm", "safetensors", "huggingface_hub"},
-    "_images": {"numpy", "PIL", "torch", "dask"},
+    # Only what makes networks by name meets timm, and not before it is asked to;
+    # safetensors and huggingface_hub come with timm.
+    "_backbones": {"_backbones._build"},
+    "_backbones._build": {
+        "torch",
+        "_backbones._named",
+        "_backbones._weight_files",
+    },
+    "_backbones._named": {
+        *("timm", "torch"),
+        "_backbones._paper_networks",
+        "_backbones._pretrained",
+    },
+    "_backbones._pretrained": {"timm", "torch", "huggingface_hub"},
+    "_backbones._paper_networks": {"timm", "torch"},
+    "_backbones._weight_files": {"torch", "safetensors"},
+    "_images": {
+        "_images._arrays",
+        "_images._datasets",
+        "_images._opening",
+        "_images._pictures",
+        "_images._pixel_format",
+        "_images._shapes",
+    },
+    "_images._opening": {
+        *("numpy", "PIL", "torch"),
+        "_images._arrays",
+        "_images._datasets",
+        "_images._pictures",
+        "_images._shapes",
+        "_torch_utils",
+    },
+    "_images._arrays": {
+        *("numpy", "dask"),
+        "_images._shapes",
+        "_images._source",
+        "_torch_utils",
+    },
+    "_images._datasets": {
+        *("numpy", "PIL", "torch"),
+        "_images._pictures",
+        "_images._shapes",
+        "_images._source",
+        "_torch_utils",
+    },
+    "_images._pictures": {
+        *("numpy", "PIL", "torch"),
+        "_images._source",
+        "_torch_utils",
+    },
+    "_images._pixel_format": {
+        *("numpy", "torch"),
+        "_images._shapes",
+        "_images._source",
+    },
+    "_images._source": {"numpy", "torch", "_torch_utils"},
+    "_images._shapes": set(),
     "_latent_diffusion_oversampler": {
         *SCIENCE,
         "imblearn",
@@ -109,13 +196,13 @@ IMPORT_TABLE = {
         "_documentation",
         "_fitting",
         "_frames",
-        "_persistence",
+        "_oversampler_file",
         "_result_cache",
-        "_saved_parameters",
         "_torch_utils",
         "_trained_diffusion",
         "diffusion",
     },
+    "_oversampler_file": {"_persistence", "_saved_parameters", "_trained_diffusion"},
     "_saved_parameters": {"numpy"},
     "_callbacks": {"sklearn"},
     "_frames": {"numpy", "imblearn"},
@@ -201,7 +288,7 @@ IMPORT_TABLE = {
     "metrics._fidelity": {*SCIENCE, "metrics._rows"},
     "metrics._novelty": {*SCIENCE, "metrics._rows"},
     "metrics._rows": SCIENCE,
-    "_persistence": {"numpy", "safetensors", "torch"},
+    "_persistence": {"numpy", "safetensors", "torch", "_torch_utils"},
     "_documentation": set(),
     "_fitting": {"sklearn", "sklearn_compat"},
     "_torch_utils": {"numpy", "torch"},
@@ -272,6 +359,33 @@ def test_rows_name_only_rows_below_them():
         assert not upwards, f"{row} would import upwards: {sorted(upwards)}"
 
 
+# Attributes that turn tensors into arrays, or the other way round.
+CONVERSIONS = {"numpy", "from_numpy", "as_tensor"}
+
+
+def conversions_of(source):
+    """Attributes by which a source file takes numbers from torch to numpy or back."""
+    return {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and node.attr in CONVERSIONS
+    }
+
+
+@pytest.mark.parametrize("module", sorted(FILES.keys() - {"_torch_utils"}))
+def test_numpy_and_torch_meet_at_one_border(module):
+    found = conversions_of(FILES[module].read_text())
+    assert not found, f"{module} has {found}: use `_torch_utils`"
+
+
+def test_conversions_are_found():
+    assert len(conversions_of(FILES["_torch_utils"].read_text())) == 2
+    assert conversions_of("torch.as_tensor(x)\nx.numpy()") == {
+        "torch.as_tensor",
+        "x.numpy",
+    }
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -316,8 +430,8 @@ def defined_in(module):
 
 def estimators():
     """Names of the estimators, wherever but among the heads they are defined."""
-    # `LDMLRClassifier` alone makes a head.
-    files = FILES.keys() - {"_heads"}
+    # `LDMLRClassifier` alone makes a head; nets of skorch are estimators too.
+    files = FILES.keys() - {"_heads", "_scheduled_net", "_encoder._training_net"}
     modules = [importlib.import_module(f"ldmlr_sklearn.{file}") for file in files]
     return {
         name

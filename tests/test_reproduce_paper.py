@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ldmlr_sklearn._backbones import cifar_resnet32
+from ldmlr_sklearn._backbones._paper_networks import cifar_resnet32
 
 QUICK = ["--seeds", "1", "--head-epochs", "2", "--max-steps", "5", "--out", "out"]
 

@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from ldmlr_sklearn import FeatureEncoder, LatentDiffusionOversampler, LDMLRClassifier
-from ldmlr_sklearn._processes import Processes
+from ldmlr_sklearn._encoder import Processes
 
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")

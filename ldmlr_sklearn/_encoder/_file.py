@@ -8,13 +8,14 @@ from dataclasses import asdict
 import torch
 
 from ldmlr_sklearn import _persistence
-from ldmlr_sklearn._encoder_training import borrowed_generator
+from ldmlr_sklearn._backbones import build_backbone
 from ldmlr_sklearn._images import PixelFormat
 from ldmlr_sklearn._saved_parameters import (
     estimator_from,
     given_parameters,
     plain_parameters,
 )
+from ldmlr_sklearn._torch_utils import borrowed_generator, view_as_tensor
 
 _KIND = "FeatureEncoder"
 _BACKBONE = "backbone."  # before the names of its tensors
@@ -47,15 +48,10 @@ def load_encoder(cls, path):
     """Read a fitted encoder of a class; see `FeatureEncoder.load`."""
     arrays, values = _persistence.read(path, _KIND)
     encoder = estimator_from(cls, values.pop("parameters"))
-    # Imported here because timm, with torchvision, takes seconds to load.
-    from ldmlr_sklearn._backbones import create_backbone
-
     with borrowed_generator(0, torch.device("cpu")):  # for weights that are replaced
-        network = create_backbone(
-            encoder.backbone, encoder.backbone_kwargs or {}, pretrained=False
-        )
+        network, _ = build_backbone(encoder.backbone, encoder.backbone_kwargs or {})
     state = {
-        name.removeprefix(_BACKBONE): torch.from_numpy(arrays.pop(name))
+        name.removeprefix(_BACKBONE): view_as_tensor(arrays.pop(name))
         for name in list(arrays)
         if name.startswith(_BACKBONE)
     }

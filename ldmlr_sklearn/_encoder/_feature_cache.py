@@ -1,62 +1,25 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""Features of images that were encoded before, and encoders that were trained before.
+"""Features of images that were encoded before.
 
-Both are files of `_persistence` in a folder, so that nothing is ever unpickled.
-Features are kept by the image, since the folds of a search hold different parts of the
-same images: a shard holds ``digests`` (m, 32) and ``features`` (m, d). Shards are named
-by their digests and never changed, files appear as a whole or not at all, and what
-cannot be read is removed and made again. Any number of processes may therefore share a
-folder.
+They are kept by the image, since the folds of a search hold different parts of the same
+images: a shard, a file of `_persistence`, holds ``digests`` (m, 32) and ``features``
+(m, d). Shards are named by their digests and never changed, files appear as a whole or
+not at all, and what cannot be read is removed and made again. Any number of processes
+may therefore share a folder.
 """
 
 import hashlib
-import json
 import warnings
 from functools import lru_cache
 
 import numpy as np
-import torch
 
 from ldmlr_sklearn import _persistence
-from ldmlr_sklearn._result_cache import locked_entry
 
 SHARD_ROWS = 4096  # images after which a shard is written
 MAX_SMALL_SHARDS = 32  # shards of less than that; more of them are joined
 _KIND = "encoded_images"
-
-
-def digest_of(description, network=None):
-    """Return a name for a description and the numbers in a network.
-
-    Parameters
-    ----------
-    description : object
-        What JSON can hold; anything else in it is told apart by its `repr`.
-
-    network : torch.nn.Module, default=None
-
-    Returns
-    -------
-    str
-        Of 32 hexadecimal digits.
-    """
-    text = json.dumps(description, sort_keys=True, default=repr)
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
-    for name, tensor in ({} if network is None else network.state_dict()).items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        flat = tensor.detach().cpu().reshape(-1).contiguous()
-        digest.update(flat.view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def digest_images(source, shape, batch_size):
-    """Return a name for all images of a source, in their order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(source), batch_size):
-        rows = slice(start, min(start + batch_size, len(source)))
-        digest.update(source.identify(rows, shape)[0])
-    return digest.hexdigest()
 
 
 def encode_once(folder, key, encode, source, shape, batches, encoded):
@@ -72,7 +35,7 @@ def encode_once(folder, key, encode, source, shape, batches, encoded):
     encode : callable
         From a tensor of images and their row numbers to features.
 
-    source : ArrayImages, PictureImages or DatasetImages
+    source : ImageSource
 
     shape : tuple of int
         (height, width, channels) of the images.
@@ -212,35 +175,3 @@ def _read_shard(path, read):
     except ValueError:
         path.unlink(missing_ok=True)
         return None
-
-
-def train_once(folder, key, network, train):
-    """Train a network, or read what an equal training has left.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-
-    key : str
-        Tells apart trainings that have different results.
-
-    network : torch.nn.Module
-        Is changed in place.
-
-    train : callable
-        Trains it and returns its loss curve.
-
-    Returns
-    -------
-    loss_curve : list of float
-    """
-    with locked_entry(folder, "trained_encoder", key) as entry:
-        kept = entry.read()
-        if kept is None:
-            loss_curve = list(train())
-            entry.write(network.state_dict(), {"loss_curve": loss_curve})
-            return loss_curve
-    tensors, values = kept
-    state = {name: torch.from_numpy(array) for name, array in tensors.items()}
-    network.load_state_dict(state)
-    return values["loss_curve"]
