@@ -158,25 +158,25 @@ def test_exponents_of_growth(script):
 
 
 def test_products_and_bytes_are_counted(script):
-    profile = script("speed_profile")
+    floor = script("speed_floor")
     a = torch.ones(40, 30, requires_grad=True)
     b = torch.ones(30, 20)
-    with profile.Work() as work:
+    with floor.Work() as work:
         loss = (a @ b).sum()
         loss.backward()
     assert work.products.total() == 2  # there and back
-    assert sum(map(profile.flop, work.products)) == 2 * (2 * 40 * 30 * 20)
-    with profile.Work() as work:
+    assert sum(map(floor.flop, work.products)) == 2 * (2 * 40 * 30 * 20)
+    with floor.Work() as work:
         torch.add(b, b)
         b.view(-1).t()
         b.mul_(2)
     assert work.pieces == Counter({b.numel() * 4: 3 + 2})
-    layout = profile.Layout.of(torch.ones(5, 4, dtype=torch.bfloat16).t())
-    assert profile.Layout.of(layout.make()) == layout
+    layout = floor.Layout.of(torch.ones(5, 4, dtype=torch.bfloat16).t())
+    assert floor.Layout.of(layout.make()) == layout
 
 
 def test_counts_agree_with_those_of_torch(script):
-    profile = script("speed_profile")
+    floor = script("speed_floor")
     X, y = rows((30, 12))
     sampler = LatentDiffusionOversampler(max_steps=2, hidden_dim=8, device="cpu")
 
@@ -185,12 +185,12 @@ def test_counts_agree_with_those_of_torch(script):
 
     with FlopCounterMode(display=False) as counter:
         work()
-    products = profile.counted(work).products
-    total = sum(profile.flop(product) * n for product, n in products.items())
+    products = floor.counted(work).products
+    total = sum(floor.flop(product) * n for product, n in products.items())
     assert total == counter.get_total_flops()
-    assert 0 < profile.seconds_of_products(products) < 1
-    assert profile.seconds_of_copies(Counter({100: 5})) == 0
-    assert profile.seconds_of_copies(Counter({10_000: 5})) > 0
+    assert 0 < floor.seconds_of_products(products) < 1
+    assert floor.seconds_of_copies(Counter({100: 5})) == 0
+    assert floor.seconds_of_copies(Counter({10_000: 5})) > 0
 
 
 @pytest.mark.parametrize(
