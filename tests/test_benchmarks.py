@@ -416,33 +416,3 @@ def test_files_are_encoded_lazily(script, monkeypatch, capsys):
     for table in (printed, Path("lazy.rst").read_text()):
         assert "Encoding image files lazily with 2 workers" in table
         assert "peak MiB a worker" in table
-
-
-def test_speed_is_told_as_ratios(script, monkeypatch, capsys):
-    speed, parts = script("speed"), script("speed_parts")
-    X, y = rows((40, 24, 12))
-    given = dict(X_train=X, y_train=y, X_test=X, y_test=y)
-    np.savez("given.npz", **given)
-    images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
-    np.savez("images.npz", X_train=images)
-    monkeypatch.setattr(parts, "product_rate", lambda *_: 1e11)
-    monkeypatch.setattr(parts, "_sampler", partial(parts._sampler, max_steps=3))
-    small = partial(parts.growth, n=20, d=2, K=2, decades=(1, 2))
-    monkeypatch.setattr(parts, "growth", small)
-    monkeypatch.setattr(parts, "loops", lambda X, y: (1e10, 2e10))
-    monkeypatch.setattr(parts, "drawing", partial(parts.drawing, n_rows=100))
-    monkeypatch.setattr(speed.torch.cuda, "is_available", lambda: False)
-    only = "fit,sample,loops,encode,gpu,growth"
-    options = ["--images", "images.npz", "--only", only, "--json", "speed.json"]
-    speed.main(["given.npz", *options])
-    record = json.loads(Path("speed.json").read_text())
-    fit = record["measures"]["fit"]
-    (row,) = fit.values()
-    assert row["value"] == pytest.approx(row["seconds"] / 10)
-    assert list(fit) == ["`fit_resample`, 76 to 120 rows, over the unit"]
-    shares = [row["shown"] for row in record["measures"]["loops"].values()]
-    assert shares == ["10 %", "10 %", "20 %", "20 %"]
-    assert len(record["measures"]["encode"]) == 2
-    assert [len(points) for points in record["growth"].values()] == [2, 2, 2]
-    printed = capsys.readouterr().out
-    assert "Unit of time: 10.0 s" in printed and "not yet run" in printed

@@ -8,21 +8,27 @@
 The unit of time is 1 TFLOP of float32 products of 2048² matrices on the same machine,
 timed just before. FEATURES.npz holds X_train, y_train, X_test, y_test; IMAGES.npz holds
 X_train. CLONE is a folder with the published implementation (AlvinHan123/LDMLR), whose
-step times are then measured beside ours and extrapolated; it needs einops. Peers need
-``ForestDiffusion``; without it they are the SMOTE family. Results go to speed.json and,
-as tables, to speed.rst beside this file, as each part ends. Run it on an idle machine.
+step times are then measured beside ours and extrapolated; it needs einops. Peers are
+those of ForestDiffusion, tabdm and ctgan that are installed, beside the SMOTE family.
+Results go to speed.json and, as tables, to speed.rst beside this file, as each part
+ends. Run it on an idle machine.
 """
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
+import speed_growth
+import speed_memory
 import speed_parts as parts
+import speed_peers
+import speed_profile
 import torch
 from accuracy import machine
 from accuracy_tables import as_rst, as_text
+
+from ldmlr_sklearn._torch_utils import product_dtype
 
 NOT_YET = "not yet run"
 
@@ -76,7 +82,7 @@ def measure_encode(data, options, unit):
 
 
 def measure_memory(data, options, unit):
-    peaks = parts.memory()
+    peaks = speed_memory.peak_memory()
     where = "1,000,000 × 256 float32 memmap, 100 classes, above input and output"
     return {
         f"peak memory of `{name}`, {where}": {
@@ -92,15 +98,16 @@ def measure_gpu(data, options, unit):
     found = {}
     if torch.cuda.is_available():
         found = parts.on_gpu(data["X_train"], data["y_train"])
-    shown = {name: f"{found[name]:.1f} s" if found else NOT_YET for name in GPU_TARGETS}
-    return {
-        f"GPU: {what}": {
-            "value": found.get(name),
-            "target": target,
-            "shown": shown[name],
-        }
-        for name, (what, target) in GPU_TARGETS.items()
-    }
+    rows = {}
+    for name, (what, target) in GPU_TARGETS.items():
+        of_rate = f"GPU: {what}, share of the rate of bfloat16 products"
+        rows[f"GPU: {what}"] = {"value": None, "target": target, "shown": NOT_YET}
+        rows[of_rate] = {"value": None, "target": "–", "shown": NOT_YET}
+        if found:
+            used, share = found[name]["seconds"], found[name]["share"]
+            rows[f"GPU: {what}"] |= {"value": used, "shown": f"{used:.1f} s"}
+            rows[of_rate] |= {"value": share, "shown": f"{100 * share:.1f} %"}
+    return rows
 
 
 GPU_TARGETS = {
@@ -120,6 +127,22 @@ def ratio(used, reference, target):
     }
 
 
+def profile_loops(data, options):
+    rate = parts.product_rate(product_dtype(torch.device("cpu")))
+    return speed_profile.measure(data["X_train"], data["y_train"], rate)
+
+
+def grow(data, options):
+    found = speed_growth.growth()
+    speed_growth.draw(found, options.growth_figure)
+    return found
+
+
+def compare_peers(data, options):
+    return speed_peers.compare(data)
+
+
+# Ratios and sizes with a target: lines of the first table.
 MEASURES = {
     "fit": measure_fit,
     "sample": measure_sample,
@@ -128,33 +151,31 @@ MEASURES = {
     "memory": measure_memory,
     "gpu": measure_gpu,
 }
+# What has tables of its own: how it is measured and shown.
+STUDIES = {
+    "profile": (profile_loops, speed_profile.tables),
+    "growth": (grow, speed_growth.tables),
+    "peers": (compare_peers, speed_peers.tables),
+}
+
+
+PARTS = [*MEASURES, *STUDIES]
+FIGURE = Path(__file__).parents[2] / "docs" / "images" / "growth.png"
 
 
 def tables(record):
     """Yield title and rows of every table of the record."""
     rows = [
         [what, found["shown"], found["target"]]
-        for results in record["measures"].values()
-        for what, found in results.items()
+        for name in MEASURES
+        for what, found in record["measures"].get(name, {}).items()
     ]
-    unit = f"Unit of time: {record['unit']:.1f} s"
-    yield unit, [["what", "measured", "target"], *rows]
-    for axis, points in record.get("growth", {}).items():
-        lines = [
-            [f"{point['size']:,}", f"{point['fit']:.2f}", f"{point['sample']:.2f}"]
-            for point in points
-        ]
-        yield (
-            f"Seconds as the number of {axis} grows",
-            [[axis, "fit", "sample"], *lines],
-        )
-    if "peers" in record:
-        lines = [
-            [name, f"{found['seconds']:.1f}", f"{100 * found['accuracy']:.1f}"]
-            for name, found in record["peers"].items()
-        ]
-        head = ["over-sampler", "seconds", "balanced accuracy, %"]
-        yield "Side by side, one softmax regression on the rows", [head, *lines]
+    if rows:
+        unit = f"Unit of time: {record['unit']:.1f} s"
+        yield unit, [["what", "measured", "target"], *rows]
+    for name, (_, shown) in STUDIES.items():
+        if name in record:
+            yield from shown(record[name])
 
 
 def parse(arguments):
@@ -164,11 +185,19 @@ def parse(arguments):
     parser.add_argument("features", type=Path)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--published", type=Path)
-    parser.add_argument("--only", help="of " + ", ".join([*MEASURES, "growth, peers"]))
+    parser.add_argument(
+        "--only", help="of " + ", ".join(PARTS), default=",".join(PARTS)
+    )
+    parser.add_argument("--growth-figure", type=Path, default=FIGURE)
     parser.add_argument(
         "--json", type=Path, default=Path(__file__).with_suffix(".json")
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.only = options.only.split(",")
+    unknown = [name for name in options.only if name not in PARTS]
+    if unknown:
+        parser.error(f"no such parts: {unknown}. There are: {', '.join(PARTS)}")
+    return options
 
 
 def main(arguments=None):
@@ -176,18 +205,14 @@ def main(arguments=None):
     with np.load(options.features) as file:
         names = ("X_train", "y_train", "X_test", "y_test")
         data = {name: file[name] for name in names}
-    wanted = (options.only or ",".join([*MEASURES, "growth", "peers"])).split(",")
     record = {"measures": {}}
     if options.json.exists():
         record = json.loads(options.json.read_text())
     record["machine"] = machine()
-    for name in wanted:
+    for name in options.only:
         unit = record["unit"] = 1e12 / parts.product_rate()
-        if name == "growth":
-            record["growth"] = parts.growth()
-        elif name == "peers":
-            forest = importlib.util.find_spec("ForestDiffusion") is not None
-            record["peers"] = parts.peers(*(data[key] for key in data), forest=forest)
+        if name in STUDIES:
+            record[name] = STUDIES[name][0](data, options)
         else:
             record["measures"][name] = MEASURES[name](data, options, unit)
         options.json.write_text(json.dumps(record, indent=1) + "\n")

@@ -2,18 +2,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The single measurements of ``speed.py``; each returns plain numbers."""
 
-import json
-import subprocess
 import sys
-import tempfile
 import time
 import types
-from pathlib import Path
 
 import numpy as np
 import torch
-from accuracy import linear_head
-from imblearn.over_sampling import SMOTE, SVMSMOTE, BorderlineSMOTE, RandomOverSampler
 from torch.utils.flop_counter import FlopCounterMode
 
 from ldmlr_sklearn import FeatureEncoder, LatentDiffusionOversampler
@@ -34,10 +28,11 @@ def timed(function):
     return time.perf_counter() - start, result
 
 
-def product_rate(dtype=torch.float32, size=2048):
+def product_rate(dtype=torch.float32, size=2048, device="cpu"):
     """Operations a second of square matrix products."""
-    a = torch.ones(size, size, dtype=dtype)
-    return 2 * size**3 / seconds(lambda: a @ a, 10)
+    a = torch.ones(size, size, dtype=dtype, device=device)
+    # A number of the product is waited for: devices work on their own.
+    return 2 * size**3 / seconds(lambda: (a @ a)[0, 0].item(), 10)
 
 
 def fit_resample(X, y):
@@ -133,139 +128,27 @@ def encoding(images, backbone, n_images=10_000):
     return seconds(lambda: encoder.transform(images)), seconds(bare)
 
 
-def memory(n_rows=1_000_000, n_columns=256, n_classes=100, max_steps=100):
-    """Bytes that fit and sample need above input and output, in their own process."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.npy"
-        rows = np.lib.format.open_memmap(
-            path, mode="w+", dtype=np.float32, shape=(n_rows, n_columns)
-        )
-        random = np.random.default_rng(0)
-        for start in range(0, n_rows, 10_000):
-            part = rows[start : start + 10_000]
-            part[:] = random.standard_normal(part.shape, dtype=np.float32)
-        rows.flush()
-        del rows
-        command = [sys.executable, __file__, str(path), str(n_classes), str(max_steps)]
-        output = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(output.stdout)
+def on_gpu(X, y, device="cuda", n_rows=1_000_000, n_columns=512, **params):
+    """Seconds of a fit and of drawing many wide rows, and shares of the product rate.
 
-
-def _memory_of_process(path, n_classes, max_steps):
-    """Print peaks of a process that fits a memmap and draws as many rows."""
-
-    def status(name):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        (line,) = [line for line in lines if line.startswith(name)]
-        return 1024 * int(line.split()[1])
-
-    def anonymous_peak(function):
-        """Peak of memory that is not pages of the input file."""
-        import threading
-
-        peak, done = 0, threading.Event()
-
-        def watch():
-            nonlocal peak
-            while not done.wait(0.005):
-                peak = max(peak, status("RssAnon"))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        result = function()
-        done.set()
-        watcher.join()
-        return peak, result
-
-    X = np.load(path, mmap_mode="r")
-    y = np.arange(len(X)) % n_classes
-    small = _sampler(max_steps=2).fit(X[:1000], y[:1000])  # what torch needs at all
-    small.sample(y[:1000])
-    before = status("RssAnon")
-    sampler = _sampler(max_steps=max_steps)
-    fitting, _ = anonymous_peak(lambda: sampler.fit(X, y))
-    start = status("RssAnon")
-    drawing, rows = anonymous_peak(lambda: sampler.sample(y, random_state=0))
-    print(
-        json.dumps({"fit": fitting - before, "sample": drawing - start - rows.nbytes})
-    )
-
-
-def growth(n=2_000, d=16, K=4, decades=(1, 3, 10, 30, 100), max_steps=50):
-    """Seconds of fit (a fixed number of steps) and sample as n, d and K grow."""
-    found = {}
-    for axis in ("rows", "columns", "classes"):
-        points = []
-        for factor in decades:
-            shape = {"rows": n, "columns": d, "classes": K}
-            shape[axis] *= factor
-            shape["rows"] = max(shape["rows"], 5 * shape["classes"])
-            random = np.random.default_rng(0)
-            X = random.standard_normal((shape["rows"], shape["columns"]), "float32")
-            y = np.arange(len(X)) % shape["classes"]
-            sampler = _sampler(max_steps=max_steps)
-            fit = timed(lambda s=sampler, X=X, y=y: s.fit(X, y))[0]
-            draw = timed(lambda s=sampler, y=y: s.sample(y, random_state=0))[0]
-            points.append({"size": shape[axis], "fit": fit, "sample": draw})
-        found[axis] = points
-    return found
-
-
-def peers(X, y, X_test, y_test, forest=True):
-    """Seconds and accuracy of over-samplers side by side, with one head."""
-    samplers = {
-        "RandomOverSampler": RandomOverSampler(random_state=0),
-        "SMOTE": SMOTE(random_state=0),
-        "BorderlineSMOTE": BorderlineSMOTE(random_state=0),
-        "SVMSMOTE": SVMSMOTE(random_state=0),
-        "LatentDiffusionOversampler": _sampler(),
-    }
-    if forest:
-        samplers["ForestDiffusion"] = _ForestSampler()
-    found = {}
-    for name, sampler in samplers.items():
-        used, (rows, labels) = timed(lambda s=sampler: s.fit_resample(X, y))
-        head = linear_head(len(labels), 0).fit(rows, labels)
-        recall = [(head.predict(X_test[y_test == c]) == c).mean() for c in np.unique(y)]
-        found[name] = {"seconds": used, "accuracy": float(np.mean(recall))}
-    return found
-
-
-class _ForestSampler:
-    """ForestDiffusion (Jolicoeur-Martineau et al. 2024) as an over-sampler.
-
-    Its own settings, but for 20 noise levels and 20 repeats of each row in place of 50
-    and 100, which would take days on two cores.
+    The rate is that of bfloat16 products of 8192² matrices on the same device.
     """
-
-    def fit_resample(self, X, y):
-        from ForestDiffusion import ForestDiffusionModel
-
-        model = ForestDiffusionModel(
-            X.astype(np.float64), label_y=y, n_t=20, duplicate_K=20, seed=0, n_jobs=2
-        )
-        counts = np.bincount(y)
-        missing = np.repeat(np.arange(len(counts)), counts.max() - counts)
-        drawn = model.generate(batch_size=len(missing) * 2)
-        rows, labels = [X], [y]
-        for label, lacking in enumerate(counts.max() - counts):
-            chosen = drawn[drawn[:, -1] == label][:lacking]
-            rows.append(chosen[:, :-1])
-            labels.append(np.full(len(chosen), label))
-        return np.concatenate(rows), np.concatenate(labels)
-
-
-def on_gpu(X, y):
-    """Seconds of a fit, and of 1,000,000 rows of 512 columns, on a GPU."""
-    fit = seconds(lambda: LatentDiffusionOversampler(random_state=0).fit(X, y))
+    params = dict(device=device, random_state=0) | params
     random = np.random.default_rng(0)
-    wide = random.standard_normal((20_000, 512), dtype=np.float32)
+    wide = random.standard_normal((20_000, n_columns), dtype=np.float32)
     labels = np.arange(len(wide)) % 10
-    sampler = LatentDiffusionOversampler(max_steps=50, random_state=0)
-    sampler.fit(wide, labels)
-    many = np.resize(labels, 1_000_000)
-    return {"fit": fit, "sample": seconds(lambda: sampler.sample(many))}
-
-
-if __name__ == "__main__":
-    _memory_of_process(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    drawn = LatentDiffusionOversampler(**params | {"max_steps": 50}).fit(wide, labels)
+    many = np.resize(labels, n_rows)
+    work = {
+        "fit": lambda: LatentDiffusionOversampler(**params).fit(X, y),
+        "sample": lambda: drawn.sample(many, random_state=0),
+    }
+    rate = product_rate(torch.bfloat16, size=8192, device=device)
+    found = {}
+    for name, function in work.items():
+        used = seconds(function)
+        with FlopCounterMode(display=False) as counter:
+            function()
+        share = counter.get_total_flops() / used / rate
+        found[name] = {"seconds": used, "share": share}
+    return found

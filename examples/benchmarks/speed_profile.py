@@ -1,0 +1,147 @@
+# Licensed under the BSD 3-Clause License.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the time of training and drawing goes, beside the floor of each."""
+
+import time
+from collections import Counter
+from functools import partial
+
+import numpy as np
+from speed_floor import counted, flop, seconds_of_copies, seconds_of_products
+from torch.profiler import ProfilerActivity, profile
+
+from ldmlr_sklearn import LatentDiffusionOversampler
+
+# The first kind that has a word in common with the name of an operation; the rest of
+# them go element by element, or add up elements.
+KINDS = {
+    "matrix products": ("mm", "linear"),
+    "random numbers": ("normal", "rand", "uniform", "multinomial"),
+    "optimiser and average": ("adam", "lerp"),
+    "rows by index": ("index", "embedding", "gather", "searchsorted"),
+    "copies and views": (
+        *("copy", "clone", "cat", "fill", "zero", "empty", "view", "strided"),
+        *("transpose", "expand", "select", "squeeze", "detach", "resolve"),
+    ),
+}
+ELEMENTS = "element by element"
+OUTSIDE = "outside torch: NumPy, Python"
+N_STEPS, N_ROWS = 100, 20_000
+
+
+def kind_of(operation):
+    """Kind of an operation of torch, by its name."""
+    for kind, words in KINDS.items():
+        if any(word in operation for word in words):
+            return kind
+    return ELEMENTS
+
+
+def profiled(function):
+    """Seconds of one call, by kind of operation."""
+    with profile(activities=[ProfilerActivity.CPU]):
+        pass  # it takes its time to get ready
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        start = time.perf_counter()
+        function()
+        whole = time.perf_counter() - start
+    kinds = Counter()
+    for event in found.key_averages():
+        if event.key.startswith("aten::"):
+            kinds[kind_of(event.key)] += event.self_cpu_time_total / 1e6
+    kinds[OUTSIDE] = whole - kinds.total()
+    return kinds
+
+
+def summary(seconds, kinds, products, pieces, rate):
+    """What the record holds of a loop."""
+    n_flop = sum(flop(product) * count for product, count in products.items())
+    return {
+        "seconds": seconds,
+        "shares": {kind: used / kinds.total() for kind, used in kinds.items()},
+        "flop": float(n_flop),
+        "square_products": float(n_flop / rate),
+        "products": seconds_of_products(products),
+        "copies": seconds_of_copies(pieces),
+    }
+
+
+def measure(X, y, rate, n_steps=N_STEPS, n_rows=N_ROWS):
+    """Profile training steps and drawing on given rows.
+
+    `rate` is that of products of 2048² matrices in the dtype that products have, in
+    operations a second.
+    """
+
+    def fit(max_steps):
+        params = dict(device="cpu", random_state=0)
+        return LatentDiffusionOversampler(max_steps=max_steps, **params).fit(X, y)
+
+    fit(1)
+    # What comes before the first step is taken off.
+    few, many = (timed(lambda n=n: fit(n)) for n in (1, n_steps + 1))
+    kinds = profiled(lambda: fit(n_steps + 1))
+    kinds.subtract(profiled(lambda: fit(1)))
+    before, work = (counted(lambda n=n: fit(n)) for n in (1, 2))
+    products, pieces = (
+        Counter({key: n_steps * count for key, count in (more - less).items()})
+        for more, less in (
+            (work.products, before.products),
+            (work.pieces, before.pieces),
+        )
+    )
+    found = {"training": summary(many - few, kinds, products, pieces, rate)}
+    found["training"]["before"] = few
+
+    sampler = fit(n_steps)
+    labels = np.resize(sampler.classes_, n_rows)
+
+    def draw():
+        sampler.sample(labels, random_state=0)
+
+    draw()
+    seconds, kinds, work = timed(draw), profiled(draw), counted(draw)
+    found["drawing"] = summary(seconds, kinds, work.products, work.pieces, rate)
+    return {"n_steps": n_steps, "n_rows": n_rows, "loops": found}
+
+
+def timed(function, n_repeats=3):
+    """Median seconds of some repeats."""
+    times = []
+    for _ in range(n_repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def tables(found):
+    """Yield title and rows of the profile."""
+    loops = found["loops"].values()
+
+    def row(what, value, digits=3):
+        return [what, *(f"{value(loop):.{digits}f}" for loop in loops)]
+
+    def share(loop, kind):
+        return 100 * loop["shares"].get(kind, 0)
+
+    def floor(loop):
+        return loop["products"] + loop["copies"]
+
+    kinds = [*KINDS, ELEMENTS, OUTSIDE]
+    lines = [
+        *(row(f"{kind}, %", partial(share, kind=kind), 0) for kind in kinds),
+        [
+            "seconds before the first step",
+            f"{found['loops']['training']['before']:.3f}",
+            "–",
+        ],
+        row("seconds", lambda loop: loop["seconds"]),
+        row("10⁹ operations of products", lambda loop: loop["flop"] / 1e9, 1),
+        row("they alone, as 2048² products, s", lambda loop: loop["square_products"]),
+        row("they alone, at their shapes, s", lambda loop: loop["products"]),
+        row("copies of as many bytes as the rest, s", lambda loop: loop["copies"]),
+        row("seconds over the last two", lambda loop: loop["seconds"] / floor(loop), 2),
+    ]
+    head = ["", f"{found['n_steps']} steps", f"{found['n_rows']:,} rows drawn"]
+    yield "Where the time goes, and the floor", [head, *lines]
