@@ -102,8 +102,8 @@ class LatentDiffusionOversampler(
     prediction_type : {"v_prediction", "epsilon", "sample"}, default="v_prediction"
         What the network is trained to predict.
 
-    hidden_dim : int or "auto", default="auto"
-        Width of the network. "auto" takes 128 below 10,000 rows and 256 from there on.
+    hidden_dim : int, default=128
+        Width of the network.
 
     n_blocks : int, default=3
         Number of its residual blocks.
@@ -251,10 +251,7 @@ class LatentDiffusionOversampler(
         "n_train_timesteps": [Interval(Integral, 2, None, closed="left")],
         "noise_schedule": [StrOptions(set(NOISE_SCHEDULES))],
         "prediction_type": [StrOptions(set(PREDICTION_TYPES))],
-        "hidden_dim": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
+        "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 0, None, closed="left")],
         "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -280,7 +277,7 @@ class LatentDiffusionOversampler(
         n_train_timesteps=1000,
         noise_schedule="cosine",
         prediction_type="v_prediction",
-        hidden_dim="auto",
+        hidden_dim=128,
         n_blocks=3,
         max_steps="auto",
         batch_size=512,
@@ -539,8 +536,6 @@ class LatentDiffusionOversampler(
             weights = _check_weights(sample_weight, X, codes, classes)
             present = weights > 0
         parameters = self._parameters(TrainingParameters)
-        if start is not None:
-            parameters = parameters._replace(hidden_dim=start.parameters.hidden_dim)
         data = dict(
             X=X[present],
             codes=codes[present],
@@ -590,7 +585,7 @@ class LatentDiffusionOversampler(
         for name in ARCHITECTURE:
             now = getattr(self, name)
             before = getattr(self._trained.parameters, name)
-            if now not in (before, "auto"):
+            if now != before:
                 raise ValueError(
                     f"{name}={now!r}, but warm_start=True goes on with a network that "
                     f"was trained with {before!r}. Take that, or set warm_start=False."

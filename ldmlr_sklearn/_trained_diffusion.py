@@ -37,7 +37,7 @@ class TrainingParameters(NamedTuple):
     n_train_timesteps: int
     noise_schedule: str
     prediction_type: str
-    hidden_dim: int | str
+    hidden_dim: int
     n_blocks: int
     max_steps: int | str
     batch_size: int
@@ -52,12 +52,7 @@ class TrainingParameters(NamedTuple):
         n_steps = self.max_steps
         if n_steps == "auto":
             n_steps = int(np.clip(100 * n_rows // batch_size, 300, 1000))
-        hidden_dim = self.hidden_dim
-        if hidden_dim == "auto":
-            hidden_dim = 128 if n_rows < 10_000 else 256
-        return self._replace(
-            max_steps=n_steps, batch_size=batch_size, hidden_dim=hidden_dim
-        )
+        return self._replace(max_steps=n_steps, batch_size=batch_size)
 
     def network(self, n_features, n_classes, generator):
         """Make the network, with initial weights."""

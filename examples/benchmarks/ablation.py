@@ -147,7 +147,9 @@ TRAININGS = {
     "residual diffusion": dict(sampler=Residual),
     "rows drawn ∝ n_c": dict(params=dict(class_sampling=1.0)),
     "classes drawn alike": dict(params=dict(class_sampling=0.0)),
-    "2000 steps of 256 rows": dict(params=dict(batch_size=256, max_steps=2000)),
+    "every fourth label hidden": dict(params=dict(label_dropout=0.25)),
+    "width 256": dict(params=dict(hidden_dim=256)),
+    "2000 steps": dict(params=dict(max_steps=2000)),
 }
 # Of the model with the defaults: what replaces `guided`, and parameters of sampling.
 SAMPLINGS = {
