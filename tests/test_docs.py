@@ -1,22 +1,27 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""The checker of the site finds what is broken; pages hang together."""
+"""The checker of the site finds what is broken; formulas become MathML."""
 
 import importlib.util
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.fixture
-def broken_links():
-    spec = importlib.util.spec_from_file_location("check_site", DOCS / "check_site.py")
+def module_of_docs(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.broken_links
+    return module
+
+
+@pytest.fixture
+def check_site():
+    return module_of_docs("check_site")
 
 
 @pytest.mark.parametrize(
@@ -34,14 +39,60 @@ def broken_links():
         ("https://example.org/c.html", False),
     ],
 )
-def test_checker_of_links(broken_links, tmp_path, link, is_broken):
+def test_checker_of_links(check_site, tmp_path, link, is_broken):
     page = f'<p id="here"></p><a href="{link}">x</a>'
     (tmp_path / "a.html").write_text(page)
     (tmp_path / "b.html").write_text('<h1 id="there">x</h1>')
     (tmp_path / "a b.png").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "index.html").touch()
-    assert broken_links(tmp_path) == ([f"a.html: {link}"] if is_broken else [])
+    broken = check_site.broken_links(tmp_path)
+    assert broken == ([f"a.html: {link}"] if is_broken else [])
+
+
+@pytest.mark.parametrize(
+    ("page", "address"),
+    [
+        ('<script src="https://cdn.org/x.js"></script>', "https://cdn.org/x.js"),
+        ('<img src="//cdn.org/x.png" alt="x">', "//cdn.org/x.png"),
+        (
+            '<link rel="stylesheet" href="http://cdn.org/x.css">',
+            "http://cdn.org/x.css",
+        ),
+        ('<p style="background: url(https://cdn.org/a)">x</p>', "https://cdn.org/a"),
+        ("<style>@import 'https://cdn.org/b';</style>", "https://cdn.org/b"),
+        ('<link rel="canonical" href="https://example.org/">', None),
+        ('<a href="https://example.org/">x</a>', None),
+        ('<script src="x.js"></script><p>url(https://example.org)</p>', None),
+        ('<img src="data:image/png;base64,AA==" alt="x">', None),
+    ],
+)
+def test_checker_of_what_is_loaded(check_site, tmp_path, page, address):
+    (tmp_path / "a.html").write_text(page)
+    found = check_site.loaded_from_elsewhere(tmp_path)
+    assert found == ([f"a.html: {address}"] if address else [])
+
+
+def test_checker_of_what_style_sheets_load(check_site, tmp_path):
+    style = 'a {src: url("https://cdn.org/x.woff") url(y.woff)}'
+    (tmp_path / "a.css").write_text(style)
+    found = check_site.loaded_from_elsewhere(tmp_path)
+    assert found == ["a.css: https://cdn.org/x.woff"]
+
+
+def test_checker_of_texts_of_images(check_site, tmp_path):
+    (tmp_path / "a.html").write_text('<img src="x.png"><img src="y.png" alt="y">')
+    assert check_site.images_without_text(tmp_path) == ["a.html: x.png"]
+
+
+def test_formulas_become_mathml():
+    to_mathml = module_of_docs("mathml").to_mathml
+    formula = to_mathml(r"a < \sqrt{b}", "inline")
+    root = ElementTree.fromstring(formula)
+    assert root.get("alttext") == r"a < \sqrt{b}"
+    assert [leaf.text for leaf in root.iter() if leaf.text] == ["a", "<", "b"]
+    with pytest.raises(ValueError, match=r"A command of this formula is not known: "):
+        to_mathml(r"\oops{a}", "block")
 
 
 def test_every_page_of_the_guide_is_in_its_table_of_contents():
