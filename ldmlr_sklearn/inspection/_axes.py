@@ -3,8 +3,24 @@
 """What the displays share: axes to draw on, colours, and classes along an axis."""
 
 from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.container
+    import matplotlib.figure
+    import matplotlib.lines
+
+# Strings, so that nothing is loaded for the sake of a type.
+Axes: TypeAlias = "matplotlib.axes.Axes"
+AxesOrNone: TypeAlias = "matplotlib.axes.Axes | None"
+# A figure, unless axes of a part of one were given.
+Figure: TypeAlias = "matplotlib.figure.Figure | Any"
+Line: TypeAlias = "matplotlib.lines.Line2D"
+Lines: TypeAlias = "list[matplotlib.lines.Line2D]"
+ErrorBars: TypeAlias = "matplotlib.container.ErrorbarContainer"
 
 # Okabe and Ito's colours without yellow, which is faint on white. They can be told
 # apart by everybody, and markers and dashes tell them apart in print.
