@@ -41,7 +41,7 @@ class Page(HTMLParser):
             self.loaded.add(attrs["src"])
         if tag == "link" and not set((attrs.get("rel") or "").split()) & FOLLOWED:
             self.loaded.add(attrs.get("href") or "")
-        if tag == "img" and not attrs.get("alt"):
+        if tag == "img" and "alt" not in attrs:  # empty where words beside it say all
             self.images_without_text.append(attrs.get("src"))
         self.loaded |= set(LOADED_BY_STYLE.findall(attrs.get("style") or ""))
         self._in_style = tag == "style"

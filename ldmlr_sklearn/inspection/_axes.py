@@ -29,6 +29,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
 GREY = "0.75"
 
+# Longer names of classes are cut: they would leave no room for what is drawn.
+MAX_NAME_LENGTH = 20
+LETTERS_PER_LINE = 72  # of a legend over a figure of usual width
 # More classes than this are averaged in groups: their names would not fit.
 MAX_NAMED_CLASSES = 40
 N_GROUPS = 20
@@ -46,6 +49,17 @@ def resolve_axes(owner, ax):
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
     return ax
+
+
+def legend_above(ax):
+    """Explain what is drawn above the axes: inside them it would hide points."""
+    longest = max(len(label) for label in ax.get_legend_handles_labels()[1])
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=min(4, max(1, LETTERS_PER_LINE // (longest + 6))),  # 6 for the line
+        frameon=False,
+    )
 
 
 def line_styles(n_lines):
@@ -86,6 +100,15 @@ def mean_of_groups(values, groups):
     return means
 
 
+def _shortened(name):
+    name = str(name)
+    if len(name) <= MAX_NAME_LENGTH:
+        return name
+    # Names of a data set often begin alike, and differ at their ends.
+    half = MAX_NAME_LENGTH // 2
+    return f"{name[: half - 1]}…{name[-half:]}"
+
+
 def label_classes(ax, classes, counts, groups):
     """Name the groups along the x axis: each class and its rows, or ranks of classes.
 
@@ -95,7 +118,9 @@ def label_classes(ax, classes, counts, groups):
         Positions of the groups on the axis.
     """
     if len(groups) == len(classes):
-        names = [f"{classes[group[0]]}\n({counts[group[0]]})" for group in groups]
+        names = [
+            f"{_shortened(classes[group[0]])}\n({counts[group[0]]})" for group in groups
+        ]
         positions = np.arange(len(groups))
         crowded = len(names) > 10 or max(len(str(name)) for name in classes) > 8
         rotation = {"rotation": 90, "fontsize": "small"} if crowded else {}

@@ -18,6 +18,7 @@ from ldmlr_sklearn.inspection._axes import (
     Figure,
     group_classes,
     label_classes,
+    legend_above,
     resolve_axes,
 )
 
@@ -188,6 +189,6 @@ class ClassCountsDisplay:
             ax.set_xlabel("rank of the class by training rows")
         ax.set(ylabel="rows", yscale="log")
         ax.set_ylim(bottom=0.7)  # a class of one row is a visible bar
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

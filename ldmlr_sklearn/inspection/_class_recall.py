@@ -19,6 +19,7 @@ from ldmlr_sklearn.inspection._axes import (
     Lines,
     group_classes,
     label_classes,
+    legend_above,
     line_styles,
     mean_of_groups,
     resolve_axes,
@@ -204,6 +205,6 @@ class ClassRecallDisplay:
             for (name, recall), style in zip(self.recalls.items(), styles, strict=True)
         ]
         ax.set(ylabel="recall", ylim=(-0.05, 1.05))
-        ax.legend()
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

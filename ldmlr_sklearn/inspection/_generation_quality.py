@@ -20,6 +20,7 @@ from ldmlr_sklearn.inspection._axes import (
     Lines,
     group_classes,
     label_classes,
+    legend_above,
     line_styles,
     mean_of_groups,
     resolve_axes,
@@ -224,6 +225,6 @@ class GenerationQualityDisplay:
         ]
         ax.set_ylabel("score")
         ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
-        ax.legend()
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -19,6 +19,7 @@ from ldmlr_sklearn.inspection._axes import (
     ErrorBars,
     Figure,
     Line,
+    legend_above,
     resolve_axes,
 )
 from ldmlr_sklearn.sampling_strategies import RatioStrategy
@@ -274,7 +275,7 @@ class GenerationRatioDisplay:
                 label="none (mean)",
             )
         ax.set(xlabel="generated rows for each real one", ylabel="score")
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
