@@ -3,6 +3,7 @@
 """The checker of the site finds what is broken; formulas become MathML."""
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -100,3 +101,41 @@ def test_every_page_of_the_guide_is_in_its_table_of_contents():
     listed = set(re.findall(r"^   (\w+)$", index, re.M))
     pages = {path.stem for path in (DOCS / "user_guide").glob("*.rst")}
     assert listed == pages - {"index"}
+
+
+# What is shown and not run as a doctest: the first line of each block, and why.
+NOT_RUN = {
+    'cifar = load_cifar("cifar-10-python.tar.gz")': "the archive is 170 MB",
+    "from dask.distributed import Client, LocalCluster": "a script, as in test_scaling",
+    "# train.py": "a script, as in test_scaling",
+    "$ accelerate launch --multi_gpu --num_processes 4 train.py": "takes four GPUs",
+    "python examples/reproduce_paper.py table1 FEATURES.npz ...": "takes hours",
+}
+
+
+def blocks_of_code(page):
+    """Literal blocks of a page that hold no doctest."""
+    starts = re.finditer(
+        r"^(?!\.\. (?!code)).*::.*\n\n((?: +.*\n|\n)+)", page, re.MULTILINE
+    )
+    blocks = [inspect.cleandoc(start[1]) for start in starts]
+    return [block for block in blocks if ">>>" not in block]
+
+
+def test_blocks_of_code_are_found():
+    page = (
+        "This::\n\n    a = 1\n    b = 2\n\n.. code-block:: python\n\n    c = 3\n\n"
+        ".. math::\n\n    d\n\nThat::\n\n    >>> e = 5\n\n"
+    )
+    assert blocks_of_code(page) == ["a = 1\nb = 2", "c = 3"]
+
+
+def test_every_snippet_of_the_guide_is_run():
+    pages = [*DOCS.glob("*.rst"), *(DOCS / "user_guide").glob("*.rst")]
+    shown = {
+        block.partition("\n")[0]
+        for page in pages
+        for block in blocks_of_code(page.read_text("utf-8") + "\n")
+    }
+    assert shown == set(NOT_RUN)
+    assert not [page for page in pages if "+SKIP" in page.read_text("utf-8")]

@@ -60,7 +60,6 @@ class ClassCountsDisplay:
     >>> display = ClassCountsDisplay.from_labels(y, y + ["dog"] * 80)
     >>> display.counts_resampled
     array([90, 90])
-    >>> display.figure_.savefig("counts.png")  # doctest: +SKIP
     """
 
     ax_: Axes
