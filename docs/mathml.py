@@ -11,6 +11,13 @@ from html import escape
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
+# What the converter writes, and what browsers set well: bars of a norm that do not grow
+# apart, and a relation with space around it.
+BETTER = {
+    "<mo>&#x02016;</mo>": '<mo stretchy="false">&#x02016;</mo>',
+    "<mi>&#x0007E;</mi>": "<mo>&#x0223C;</mo>",
+}
+
 
 def to_mathml(latex, display):
     r"""Return a formula of LaTeX as MathML, "inline" or as a "block".
@@ -23,6 +30,8 @@ def to_mathml(latex, display):
     formula = convert(latex, display=display)
     if "\\" in formula:  # the converter leaves commands that it does not know
         raise ValueError(f"A command of this formula is not known: {latex}")
+    for written, better in BETTER.items():
+        formula = formula.replace(written, better)
     # What is copied from a page, and shown where MathML is not known.
     return formula.replace("<math ", f'<math alttext="{escape(latex)}" ', 1)
 

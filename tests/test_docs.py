@@ -92,6 +92,8 @@ def test_formulas_become_mathml():
     root = ElementTree.fromstring(formula)
     assert root.get("alttext") == r"a < \sqrt{b}"
     assert [leaf.text for leaf in root.iter() if leaf.text] == ["a", "<", "b"]
+    norm = to_mathml(r"\lVert a \rVert^2 \sim b", "block")
+    assert norm.count('stretchy="false"') == 2 and "&#x0223C;" in norm
     with pytest.raises(ValueError, match=r"A command of this formula is not known: "):
         to_mathml(r"\oops{a}", "block")
 
