@@ -82,12 +82,14 @@ def main(root, screenshots=None):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         site = f"http://127.0.0.1:{server.server_port}"
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        faults = list(faults_of_site(root, site, browser.new_page(), screenshots))
+        found = 0
+        for fault in faults_of_site(root, site, browser.new_page(), screenshots):
+            print(fault, flush=True)
+            found += 1
         browser.close()
         server.shutdown()
-    return faults
+    return found
 
 
 if __name__ == "__main__":
-    found = main(*sys.argv[1:])
-    sys.exit("\n".join(found) if found else 0)
+    sys.exit(min(main(*sys.argv[1:]), 1))
