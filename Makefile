@@ -27,6 +27,7 @@ test-all: $(READY)
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 $(DOCS_READY): pyproject.toml $(READY)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[docs,plot]"
@@ -41,5 +42,5 @@ format: $(READY)
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache docs/_build docs/generated \
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache docs/_build docs/generated \
 		docs/auto_examples

@@ -11,8 +11,10 @@ os.environ["MPLBACKEND"] = "Agg"
 
 # What `make docs` makes, and what it is made with, hold no tests of their own.
 collect_ignore = [
+    "docs/check_in_browser.py",
     "docs/check_site.py",
     "docs/conf.py",
+    "docs/mathml.py",
     "docs/_build",
     "docs/auto_examples",
     "docs/generated",

@@ -3,7 +3,9 @@
 """The site: ``make docs`` writes it to docs/_build/html."""
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
 import ldmlr_sklearn
 from ldmlr_sklearn import _documentation
@@ -13,14 +15,16 @@ warnings.filterwarnings("ignore", "IProgress not found")
 # In the pages of the gallery, estimators link to the reference beside them.
 _documentation.site = ".."
 
+sys.path.insert(0, str(Path(__file__).parent))  # for mathml
+
 project = "ldmlr_sklearn"
 copyright = "the developers of ldmlr_sklearn"
 version = release = ldmlr_sklearn.__version__
 
 extensions = [
+    "mathml",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_copybutton",
@@ -38,6 +42,7 @@ bibtex_reference_style = "author_year"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = f"ldmlr_sklearn {release}"
 html_static_path = ["_static"]

@@ -61,10 +61,14 @@ guidance = np.array(
 )
 candidates = np.array(results["param_latentdiffusionoversampler__n_candidates"])
 _, ax = plt.subplots(layout="constrained")
-for n_candidates, colour, marker in ((1, "#0072B2", "o"), (4, "#E69F00", "s")):
+# A little aside of each other, so that no bar hides another.
+for n_candidates, colour, marker, aside in (
+    (1, "#0072B2", "o", -0.01),
+    (4, "#E69F00", "s", 0.01),
+):
     chosen = candidates == n_candidates
     ax.errorbar(
-        guidance[chosen],
+        guidance[chosen] + aside,
         results["mean_test_score"][chosen],
         yerr=results["std_test_score"][chosen],
         color=colour,

@@ -5,12 +5,15 @@
 import copy
 import itertools
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -61,6 +64,7 @@ from ldmlr_sklearn._losses import LOSSES
 from ldmlr_sklearn._persistence import library_version
 from ldmlr_sklearn._result_cache import cache_folder
 from ldmlr_sklearn._torch_utils import borrowed_generator, resolve_device, to_numpy
+from ldmlr_sklearn._typing import FilePath, Images, Loss, Memory, RandomState, Verbose
 
 
 class FeatureEncoder(
@@ -254,6 +258,18 @@ class FeatureEncoder(
     16.0
     """
 
+    backbone_: torch.nn.Module
+    n_features_out_: int
+    input_shape_: tuple[int, int, int]
+    pixel_scale_: float
+    head_weight_: np.ndarray
+    head_bias_: np.ndarray
+    classes_: np.ndarray
+    loss_curve_: np.ndarray
+    device_: str
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     _parameter_constraints: dict = {
         "backbone": [str, callable],
         "weights": [str, os.PathLike, None],
@@ -282,28 +298,29 @@ class FeatureEncoder(
 
     def __init__(
         self,
-        backbone="resnet18",
+        backbone: str | Callable[..., torch.nn.Module] = "resnet18",
         *,
-        weights=None,
-        pretrained=False,
-        backbone_kwargs=None,
-        image_shape=None,
-        image_size=None,
-        max_epochs=0,
-        loss="cross_entropy",
-        learning_rate=0.1,
-        schedule="cosine",
-        weight_decay=5e-4,
-        augmentation="crop_flip",
-        mixup_alpha=0.0,
-        batch_size=256,
-        checkpoint=None,
-        precision="float32",
-        device="auto",
-        memory=None,
-        random_state=None,
-        verbose=0,
-    ):
+        weights: FilePath | None = None,
+        pretrained: bool = False,
+        backbone_kwargs: dict[str, Any] | None = None,
+        image_shape: Sequence[int] | None = None,
+        image_size: int | Sequence[int] | None = None,
+        max_epochs: int = 0,
+        loss: Loss = "cross_entropy",
+        learning_rate: float = 0.1,
+        schedule: Literal["cosine", "step"] = "cosine",
+        weight_decay: float = 5e-4,
+        augmentation: Literal["crop_flip", "crop", "flip", "autoaugment"]
+        | None = "crop_flip",
+        mixup_alpha: float = 0.0,
+        batch_size: int = 256,
+        checkpoint: FilePath | None = None,
+        precision: Literal["float32", "bfloat16", "float16"] = "float32",
+        device: str = "auto",
+        memory: Memory = None,
+        random_state: RandomState = None,
+        verbose: Verbose = 0,
+    ) -> None:
         self.backbone = backbone
         self.weights = weights
         self.pretrained = pretrained
@@ -326,7 +343,12 @@ class FeatureEncoder(
         self.verbose = verbose
 
     @fit_context
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(
+        self,
+        X: Images,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Build the backbone for images like these, and train it if asked to.
 
         Parameters
@@ -412,7 +434,7 @@ class FeatureEncoder(
             attributes["head_weight_"], attributes["head_bias_"] = map(to_numpy, head)
         return attributes
 
-    def transform(self, X):
+    def transform(self, X: Images) -> Any:
         """Encode images.
 
         Parameters
@@ -455,7 +477,7 @@ class FeatureEncoder(
             cache=cache,
         )
 
-    def save(self, path):
+    def save(self, path: FilePath) -> None:
         """Write the fitted encoder to a file that holds no code.
 
         Not kept are `memory`, a `random_state` that is no integer, metadata requests,
@@ -475,7 +497,7 @@ class FeatureEncoder(
         save_encoder(self, path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: FilePath) -> Self:
         """Read an encoder that `save` has written.
 
         Nothing in the file is executed: it may come from anyone.

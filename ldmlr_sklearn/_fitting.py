@@ -12,6 +12,8 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn_compat.base import _fit_context
 from sklearn_compat.utils.validation import validate_data
 
+from ldmlr_sklearn._typing import Method
+
 __all__ = [
     "check_row_weights",
     "check_sample_weight",
@@ -22,8 +24,10 @@ __all__ = [
     "validate_data",
 ]
 
-# Checks `_parameter_constraints` before the decorated fit runs.
-fit_context = _fit_context(prefer_skip_nested_validation=True)
+
+def fit_context(method: Method) -> Method:
+    """Check `_parameter_constraints` before the decorated fit runs."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
 
 
 def check_row_weights(sample_weight, rows):

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The heads of the long-tailed literature as one classifier of scikit-learn's kind."""
 
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import StandardScaler
@@ -30,6 +33,7 @@ from ldmlr_sklearn._torch_utils import (
     to_numpy,
     to_tensor,
 )
+from ldmlr_sklearn._typing import Loss, RandomState, Rows
 
 
 class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
@@ -147,6 +151,16 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
     array([0.5, 0.5])
     """
 
+    classes_: np.ndarray
+    class_prior_: np.ndarray
+    coef_: np.ndarray
+    intercept_: np.ndarray
+    scale_: float
+    gamma_: np.ndarray
+    loss_curve_: np.ndarray
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     _parameter_constraints: dict = {
         "loss": [StrOptions(set(LOSSES))],
         "tau": [Interval(Real, 0, None, closed="left")],
@@ -162,18 +176,18 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        loss="cross_entropy",
+        loss: Loss = "cross_entropy",
         *,
-        tau=1.0,
-        concentration=0.0,
-        class_balanced=False,
-        max_epochs=30,
-        learning_rate=0.1,
-        weight_decay=5e-3,
-        batch_size=128,
-        device="auto",
-        random_state=None,
-    ):
+        tau: float = 1.0,
+        concentration: float = 0.0,
+        class_balanced: bool = False,
+        max_epochs: int = 30,
+        learning_rate: float = 0.1,
+        weight_decay: float = 5e-3,
+        batch_size: int = 128,
+        device: str = "auto",
+        random_state: RandomState = None,
+    ) -> None:
         self.loss = loss
         self.tau = tau
         self.concentration = concentration
@@ -186,7 +200,13 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context
-    def fit(self, X, y, sample_weight=None, monitor=None):
+    def fit(
+        self,
+        X: Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        monitor: Callable[[int, Self], bool | None] | None = None,
+    ) -> Self:
         """Train the layer.
 
         Parameters
@@ -303,7 +323,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         g = self.gamma_
         return self.scale_ / (2 * np.pi) * (1 - g**2) / (1 + g**2 - 2 * g * cosine)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Rows) -> np.ndarray:
         """Return the logits.
 
         Parameters
@@ -319,7 +339,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         logits = self._logits(X)
         return logits if logits.shape[1] > 2 else logits[:, 1] - logits[:, 0]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Rows) -> np.ndarray:
         """Predict class probabilities at the class frequencies `class_prior_`.
 
         Parameters
@@ -334,7 +354,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
         """
         return softmax(self._logits(X), axis=1)
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> np.ndarray:
         """Predict labels.
 
         Parameters

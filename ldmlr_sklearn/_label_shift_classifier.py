@@ -4,8 +4,10 @@
 
 from collections.abc import Mapping
 from numbers import Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._tags import get_tags
@@ -26,6 +28,7 @@ from ldmlr_sklearn._label_shift import (
     own_prior,
     resolve_prior,
 )
+from ldmlr_sklearn._typing import RowsOrImages, TargetPrior
 
 
 class LabelShiftClassifier(
@@ -111,6 +114,11 @@ class LabelShiftClassifier(
     array([0.5, 0.5])
     """
 
+    classes_: np.ndarray
+    estimator_: BaseEstimator
+    train_prior_: np.ndarray
+    target_prior_: np.ndarray
+
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict_proba"])],
         "target_prior": [
@@ -121,13 +129,21 @@ class LabelShiftClassifier(
         "shrinkage": [Interval(Real, 0, 1, closed="both")],
     }
 
-    def __init__(self, estimator, target_prior="uniform", *, shrinkage=SHRINKAGE):
+    def __init__(
+        self,
+        estimator: BaseEstimator,
+        target_prior: TargetPrior = "uniform",
+        *,
+        shrinkage: float = SHRINKAGE,
+    ) -> None:
         self.estimator = estimator
         self.target_prior = target_prior
         self.shrinkage = shrinkage
 
     @fit_context
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: RowsOrImages, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit the classifier and note the class frequencies.
 
         Parameters
@@ -157,16 +173,17 @@ class LabelShiftClassifier(
             if sample_weight is not None:
                 fit_params["sample_weight"] = sample_weight
             self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
-            y = column_or_1d(y)
-            check_classification_targets(y)
+            labels = column_or_1d(y)
+            check_classification_targets(labels)
             self.classes_ = self.estimator_.classes_
-            found, codes = np.unique(y, return_inverse=True)
+            found, codes = np.unique(labels, return_inverse=True)
             if not np.array_equal(found, self.classes_):
                 raise ValueError(
                     f"y has the classes {found.tolist()}, but the classifier knows "
                     f"{self.classes_.tolist()}. Give the rows that it was fitted to."
                 )
-            seen = np.bincount(codes, check_row_weights(sample_weight, y[:, None]))
+            weights = check_row_weights(sample_weight, labels[:, None])
+            seen = np.bincount(codes, weights)
             self.train_prior_ = own_prior(self.estimator_, seen / seen.sum())
             if (self.train_prior_ == 0).any():
                 absent = self.classes_[self.train_prior_ == 0].tolist()
@@ -180,7 +197,7 @@ class LabelShiftClassifier(
             )
         return self
 
-    def adapt(self, X):
+    def adapt(self, X: RowsOrImages) -> Self:
         """Estimate the class frequencies of unlabelled rows, and predict for them.
 
         Parameters
@@ -207,7 +224,7 @@ class LabelShiftClassifier(
         )
         return self
 
-    def predict(self, X):
+    def predict(self, X: RowsOrImages) -> np.ndarray:
         """Predict labels.
 
         Parameters
@@ -223,7 +240,7 @@ class LabelShiftClassifier(
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: RowsOrImages) -> np.ndarray:
         """Predict class probabilities under `target_prior_`.
 
         Parameters
@@ -241,12 +258,12 @@ class LabelShiftClassifier(
         return exchange_prior(proba, self.train_prior_, self.target_prior_)
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Number of columns, where the classifier knows it."""
         return self.estimator_.n_features_in_
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> np.ndarray:
         """Names of the columns, where the classifier knows them."""
         return self.estimator_.feature_names_in_
 

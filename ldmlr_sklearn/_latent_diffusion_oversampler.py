@@ -5,11 +5,14 @@
 import os
 import warnings
 from numbers import Integral, Real
+from typing import Literal, Self
 
 import joblib
 import numpy as np
+import torch
 from imblearn.over_sampling.base import BaseOverSampler
 from imblearn.utils import check_sampling_strategy
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -35,7 +38,21 @@ from ldmlr_sklearn._frames import Containers, check_containers, is_polars
 from ldmlr_sklearn._oversampler_file import load_oversampler, save_oversampler
 from ldmlr_sklearn._result_cache import cache_folder
 from ldmlr_sklearn._torch_utils import resolve_device
-from ldmlr_sklearn._trained_diffusion import SamplingParameters, TrainingParameters
+from ldmlr_sklearn._trained_diffusion import (
+    SamplingParameters,
+    TrainingParameters,
+)
+from ldmlr_sklearn._typing import (
+    Counts,
+    FilePath,
+    LabelsT,
+    Memory,
+    RandomState,
+    Rows,
+    RowsT,
+    SamplingStrategy,
+    Verbose,
+)
 from ldmlr_sklearn.diffusion import NOISE_SCHEDULES, PREDICTION_TYPES
 
 
@@ -238,6 +255,19 @@ class LatentDiffusionOversampler(
     (3, 20)
     """
 
+    sampling_strategy_: Counts
+    classes_: np.ndarray
+    class_counts_: np.ndarray
+    denoiser_: torch.nn.Module
+    expected_recall_: float
+    integer_columns_: np.ndarray
+    ranked_columns_: np.ndarray
+    loss_curve_: np.ndarray
+    sample_weight_: np.ndarray
+    is_generated_: np.ndarray
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     _parameter_constraints: dict = {
         **BaseOverSampler._parameter_constraints,
         "guidance_scale": [
@@ -268,29 +298,29 @@ class LatentDiffusionOversampler(
     def __init__(
         self,
         *,
-        sampling_strategy="auto",
-        guidance_scale="auto",
-        n_candidates=2,
-        n_inference_steps=10,
-        eta=0.0,
-        sampling_random_state=None,
-        n_train_timesteps=1000,
-        noise_schedule="cosine",
-        prediction_type="v_prediction",
-        hidden_dim=128,
-        n_blocks=3,
-        max_steps="auto",
-        batch_size=512,
-        learning_rate=4e-3,
-        ema_decay=0.999,
-        class_sampling=0.5,
-        label_dropout=0.1,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        memory=None,
-        verbose=0,
-    ):
+        sampling_strategy: SamplingStrategy = "auto",
+        guidance_scale: float | Literal["auto"] = "auto",
+        n_candidates: int = 2,
+        n_inference_steps: int = 10,
+        eta: float = 0.0,
+        sampling_random_state: RandomState = None,
+        n_train_timesteps: int = 1000,
+        noise_schedule: Literal["cosine", "linear"] = "cosine",
+        prediction_type: Literal["v_prediction", "epsilon", "sample"] = "v_prediction",
+        hidden_dim: int = 128,
+        n_blocks: int = 3,
+        max_steps: int | Literal["auto"] = "auto",
+        batch_size: int = 512,
+        learning_rate: float = 4e-3,
+        ema_decay: float = 0.999,
+        class_sampling: float = 0.5,
+        label_dropout: float = 0.1,
+        warm_start: bool = False,
+        device: str = "auto",
+        random_state: RandomState = None,
+        memory: Memory = None,
+        verbose: Verbose = 0,
+    ) -> None:
         super().__init__(sampling_strategy=sampling_strategy)
         self.guidance_scale = guidance_scale
         self.n_candidates = n_candidates
@@ -315,7 +345,9 @@ class LatentDiffusionOversampler(
         self.verbose = verbose
 
     @fit_context
-    def fit(self, X, y, *, sample_weight=None):
+    def fit(
+        self, X: Rows, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train the diffusion model; draw from it with `sample`.
 
         Parameters
@@ -346,11 +378,13 @@ class LatentDiffusionOversampler(
             X, y, _ = self._check(X, y)
             self._train(_dense(X), y, sample_weight)
             for name in ("is_generated_", "sample_weight_"):
-                vars(self).pop(name, None)
+                self.__dict__.pop(name, None)
         return self
 
     @fit_context
-    def fit_resample(self, X, y, *, sample_weight=None):
+    def fit_resample(
+        self, X: RowsT, y: LabelsT, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[RowsT, LabelsT]:
         """Train the diffusion model and return the rows with new ones appended.
 
         Parameters
@@ -385,11 +419,17 @@ class LatentDiffusionOversampler(
             X, labels, is_one_hot = self._check(X, y)
             X_resampled, y_resampled = self._fit_resample(X, labels, sample_weight)
             if is_one_hot:
-                every = np.arange(np.shape(y)[1])
+                every = np.arange(np.asarray(y).shape[1])
                 y_resampled = np.equal.outer(y_resampled, every).astype(int)
             return containers.restore(X_resampled, y_resampled)
 
-    def sample(self, y, *, random_state=None, n_jobs=None):
+    def sample(
+        self,
+        y: ArrayLike,
+        *,
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+    ) -> np.ndarray:
         """Draw one new row for every label.
 
         Parameters
@@ -427,7 +467,7 @@ class LatentDiffusionOversampler(
         (seed,) = spawn_seeds(random_state, 1)
         return self._draw(np.searchsorted(self.classes_, y), seed, n_jobs)
 
-    def save(self, path):
+    def save(self, path: FilePath) -> None:
         """Save the fitted over-sampler as a file that holds no code.
 
         It is a safetensors file with the parameters and the fitted state, and can be
@@ -450,7 +490,7 @@ class LatentDiffusionOversampler(
         save_oversampler(self, path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: FilePath) -> Self:
         """Load an over-sampler that `save` has saved; no code is executed.
 
         Parameters

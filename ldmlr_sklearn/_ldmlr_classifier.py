@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The whole of LDMLR as one classifier: encode, over-sample, classify, correct."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from numbers import Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.pipeline import Pipeline
@@ -18,7 +20,6 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_is_fitted,
@@ -50,6 +51,13 @@ from ldmlr_sklearn._label_shift import (
     resolve_prior,
 )
 from ldmlr_sklearn._latent_diffusion_oversampler import LatentDiffusionOversampler
+from ldmlr_sklearn._typing import (
+    RandomState,
+    RowsOrImages,
+    TargetPrior,
+    Verbose,
+    available_if,
+)
 
 # The parts, and the method by which `fit` trains each.
 _TRAINED_BY = {"encoder": "fit", "oversampler": "fit_resample", "classifier": "fit"}
@@ -184,6 +192,15 @@ class LDMLRClassifier(
     array([0.5, 0.5])
     """
 
+    classes_: np.ndarray
+    encoder_: BaseEstimator | None
+    oversampler_: BaseEstimator
+    classifier_: BaseEstimator
+    effective_prior_: np.ndarray
+    target_prior_: np.ndarray
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     _parameter_constraints: dict = {
         "encoder": [HasMethods(["fit", "transform"]), None],
         "oversampler": [HasMethods(["fit_resample"]), None],
@@ -202,16 +219,16 @@ class LDMLRClassifier(
 
     def __init__(
         self,
-        encoder=None,
-        oversampler=None,
-        classifier=None,
+        encoder: BaseEstimator | None = None,
+        oversampler: BaseEstimator | None = None,
+        classifier: BaseEstimator | None = None,
         *,
-        target_prior="uniform",
-        generated_weight=1.0,
-        init_head=None,
-        random_state=None,
-        verbose=0,
-    ):
+        target_prior: TargetPrior | None = "uniform",
+        generated_weight: float = 1.0,
+        init_head: Sequence[ArrayLike] | None = None,
+        random_state: RandomState = None,
+        verbose: Verbose = 0,
+    ) -> None:
         self.encoder = encoder
         self.oversampler = oversampler
         self.classifier = classifier
@@ -222,7 +239,9 @@ class LDMLRClassifier(
         self.verbose = verbose
 
     @fit_context
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: RowsOrImages, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Encode, over-sample and fit the classifier.
 
         Parameters
@@ -342,7 +361,7 @@ class LDMLRClassifier(
             self.target_prior_ = self.effective_prior_
         return self
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Return which parts request sample weights.
 
         Returns
@@ -421,7 +440,7 @@ class LDMLRClassifier(
         return self.encoder_.transform(X)
 
     @available_if(_classifier_has("predict_proba"))
-    def adapt(self, X):
+    def adapt(self, X: RowsOrImages) -> Self:
         """Estimate the class frequencies of unlabelled rows, and predict for them.
 
         Parameters
@@ -447,7 +466,7 @@ class LDMLRClassifier(
         )
         return self
 
-    def predict(self, X):
+    def predict(self, X: RowsOrImages) -> np.ndarray:
         """Predict labels.
 
         Parameters
@@ -466,7 +485,7 @@ class LDMLRClassifier(
         return self.classes_[self._corrected_proba(features).argmax(axis=1)]
 
     @available_if(_classifier_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X: RowsOrImages) -> np.ndarray:
         """Predict class probabilities under `target_prior_`.
 
         Parameters
@@ -485,7 +504,7 @@ class LDMLRClassifier(
         return self._corrected_proba(features)
 
     @available_if(_classifier_has("predict_proba"))
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: RowsOrImages) -> np.ndarray:
         """Predict the logarithm of class probabilities under `target_prior_`.
 
         Parameters
@@ -502,7 +521,7 @@ class LDMLRClassifier(
             return np.log(self.predict_proba(X))
 
     @available_if(_classifier_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X: RowsOrImages) -> np.ndarray:
         """Return the classifier's scores plus log q(y) − log π(y).
 
         For scores that are logits, as those of the default head, these are the

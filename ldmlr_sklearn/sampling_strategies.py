@@ -9,11 +9,14 @@ take them as does :class:`~ldmlr_sklearn.LatentDiffusionOversampler`. They compa
 value, pickle, and may be the candidates of a grid search.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ldmlr_sklearn._typing import Counts
 from ldmlr_sklearn.metrics import SHOT_GROUPS, shot_groups
 
 
@@ -82,7 +85,7 @@ class RatioStrategy:
         _check_at_least(self, "ratio", self.ratio, Real, 0)
         _check_at_least(self, "floor", self.floor, Integral, 0)
 
-    def __call__(self, y):
+    def __call__(self, y: ArrayLike) -> Counts:
         """Return the class to the number of its rows after resampling.
 
         Parameters
@@ -140,7 +143,7 @@ class ShotGroupStrategy:
     {0: 200, 1: 80, 2: 80}
     """
 
-    groups: tuple[str, ...] = ("few",)
+    groups: Sequence[str] = ("few",)
     many: int = 100
     few: int = 20
     target: int | None = None
@@ -163,7 +166,7 @@ class ShotGroupStrategy:
         if self.target is not None:
             _check_at_least(self, "target", self.target, Integral, 1)
 
-    def __call__(self, y):
+    def __call__(self, y: ArrayLike) -> Counts:
         """Return the class to the number of its rows after resampling.
 
         Parameters
@@ -230,7 +233,7 @@ class TemperedStrategy:
                 f"to 1, nothing generated. Got {self.exponent!r}."
             )
 
-    def __call__(self, y):
+    def __call__(self, y: ArrayLike) -> Counts:
         """Return the class to the number of its rows after resampling.
 
         Parameters

@@ -115,6 +115,25 @@ def test_many_names_are_turned_and_many_classes_averaged():
     assert_allclose(line.get_xdata(), np.arange(1, 1001).reshape(20, 50).mean(axis=1))
 
 
+def test_long_names_keep_both_ends():
+    names = np.array([f"class of animals number {number}" for number in range(3)])
+    ax = recall_display(names, np.array([9, 7, 5])).plot().ax_
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels == [f"class of …s number {n} ({9 - 2 * n})" for n in range(3)]
+
+
+@pytest.mark.parametrize("n_methods", [1, 8])
+def test_legend_hides_nothing(n_methods):
+    y = np.repeat(["a", "b"], 3)
+    predictions = {f"method {number}" * 4: y for number in range(n_methods)}
+    display = ClassRecallDisplay.from_predictions(y, predictions, y_train=y)
+    display.figure_.draw_without_rendering()
+    legend = display.ax_.get_legend().get_window_extent()
+    axes, figure = display.ax_.get_window_extent(), display.figure_.bbox
+    assert legend.y0 >= axes.y1
+    assert legend.y1 <= figure.y1 and figure.x0 <= legend.x0
+
+
 def test_lines_can_be_told_apart_without_colour():
     n_lines = 7
     recalls = {str(i): np.ones(2) for i in range(n_lines)}

@@ -5,12 +5,14 @@
 import ast
 import importlib
 import inspect
+import operator
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
@@ -39,8 +41,15 @@ IMPORT_TABLE = {
         "_heads",
         "_label_shift",
         "_latent_diffusion_oversampler",
+        "_typing",
     },
-    "_label_shift_classifier": {*SCIENCE, "_documentation", "_fitting", "_label_shift"},
+    "_label_shift_classifier": {
+        *SCIENCE,
+        "_documentation",
+        "_fitting",
+        "_label_shift",
+        "_typing",
+    },
     "_head_classifier": {
         *SCIENCE,
         "scipy",
@@ -50,6 +59,7 @@ IMPORT_TABLE = {
         "_head_training",
         "_losses",
         "_torch_utils",
+        "_typing",
     },
     "_head_training": {"numpy", "torch", "_losses", "_scheduled_net"},
     "_feature_encoder": {
@@ -65,6 +75,7 @@ IMPORT_TABLE = {
         "_persistence",
         "_result_cache",
         "_torch_utils",
+        "_typing",
     },
     # dask and accelerate are optional, and imported when they are asked for.
     "_encoder": {
@@ -189,6 +200,7 @@ IMPORT_TABLE = {
         "imblearn",
         "joblib",
         "scipy",
+        "torch",
         "tqdm",
         "_callbacks",
         "_cached_training",
@@ -201,6 +213,7 @@ IMPORT_TABLE = {
         "_torch_utils",
         "_trained_diffusion",
         "diffusion",
+        "_typing",
     },
     "_oversampler_file": {"_persistence", "_saved_parameters", "_trained_diffusion"},
     "_saved_parameters": {"numpy"},
@@ -250,48 +263,57 @@ IMPORT_TABLE = {
         "inspection._loss_curve",
     },
     "inspection._class_counts": {*SCIENCE, "inspection._axes"},
-    "inspection._class_recall": {*SCIENCE, "inspection._axes"},
-    "inspection._feature_plane": {*SCIENCE, "inspection._axes"},
-    "inspection._generation_quality": {*SCIENCE, "inspection._axes", "metrics"},
+    "inspection._class_recall": {*SCIENCE, "_typing", "inspection._axes"},
+    "inspection._feature_plane": {*SCIENCE, "_typing", "inspection._axes"},
+    "inspection._generation_quality": {
+        *SCIENCE,
+        "_typing",
+        "inspection._axes",
+        "metrics",
+    },
     "inspection._generation_ratio": {
         *SCIENCE,
         "scipy",
         "inspection._axes",
         "sampling_strategies",
+        "_typing",
     },
-    "inspection._loss_curve": {"numpy", "inspection._axes"},
+    "inspection._loss_curve": {*SCIENCE, "inspection._axes"},
     # The only module that meets matplotlib, and not before something is drawn.
     "inspection._axes": {"numpy", "matplotlib"},
     "_label_shift": SCIENCE,
-    "sampling_strategies": {"numpy", "metrics"},
+    "sampling_strategies": {"numpy", "_typing", "metrics"},
     "datasets": {
         "datasets._cifar",
         "datasets._image_files",
         "datasets._long_tailed",
     },
-    "datasets._cifar": SCIENCE,
-    "datasets._image_files": SCIENCE,
-    "datasets._long_tailed": SCIENCE,
+    "datasets._cifar": {*SCIENCE, "_typing"},
+    "datasets._image_files": {*SCIENCE, "_typing"},
+    "datasets._long_tailed": {*SCIENCE, "_typing"},
     "metrics": {
         "metrics._classification",
         "metrics._fidelity",
         "metrics._generation_report",
         "metrics._novelty",
     },
-    "metrics._classification": SCIENCE,
+    "metrics._classification": {*SCIENCE, "_typing"},
     "metrics._generation_report": {
         *SCIENCE,
         "metrics._fidelity",
         "metrics._novelty",
         "metrics._rows",
+        "_typing",
     },
-    "metrics._fidelity": {*SCIENCE, "metrics._rows"},
-    "metrics._novelty": {*SCIENCE, "metrics._rows"},
+    "metrics._fidelity": {*SCIENCE, "_typing", "metrics._rows"},
+    "metrics._novelty": {*SCIENCE, "_typing", "metrics._rows"},
     "metrics._rows": SCIENCE,
     "_persistence": {"numpy", "safetensors", "torch", "_torch_utils"},
     "_documentation": set(),
-    "_fitting": {"sklearn", "sklearn_compat"},
+    "_fitting": {"sklearn", "sklearn_compat", "_typing"},
     "_torch_utils": {"numpy", "torch"},
+    # Names of types: torch and PIL are loaded for type checkers alone.
+    "_typing": {*SCIENCE, "joblib", "scipy", "torch", "PIL"},
     # The core: torch alone, and nothing of the estimators.
     "diffusion": {
         "diffusion._ddim",
@@ -467,12 +489,15 @@ def public_objects():
     return public
 
 
+def resolve(name):
+    """Find what a dotted name below the package stands for."""
+    return operator.attrgetter(name)(ldmlr_sklearn)
+
+
 def public_methods():
     methods = []
     for name in public_objects():
-        owner = ldmlr_sklearn
-        for part in name.split("."):
-            owner = getattr(owner, part)
+        owner = resolve(name)
         if inspect.isclass(owner):
             methods += [
                 f"{name}.{method}"
@@ -481,6 +506,62 @@ def public_methods():
                 and function.__module__.startswith("ldmlr_sklearn")
             ]
     return methods
+
+
+def callables():
+    """Dotted names to public functions, constructors, methods and properties."""
+    core = importlib.import_module("ldmlr_sklearn.diffusion")
+    found = {}
+    for name in [*public_objects(), *(f"diffusion.{name}" for name in core.__all__)]:
+        owner = resolve(name)
+        if inspect.isfunction(owner):
+            found[name] = owner
+        if inspect.isclass(owner):
+            members = inspect.getmembers(owner, inspect.isroutine)
+            members += [
+                (attribute, member.fget)
+                for attribute, member in inspect.getmembers(owner)
+                if isinstance(member, property)
+            ]
+            found |= {
+                f"{name}.{method}": member
+                for method, member in members
+                if (method[0] != "_" or method in ("__init__", "__call__"))
+                and (member.__module__ or "").startswith("ldmlr_sklearn")
+            }
+    return found
+
+
+@pytest.mark.parametrize(("name", "called"), callables().items())
+def test_signature_is_annotated(name, called):
+    """That the annotations are right is checked by mypy, in `make lint`."""
+    signature = inspect.signature(called)
+    bare = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.annotation is parameter.empty
+        and parameter.name not in ("self", "cls")
+    ]
+    is_constructor = name.endswith("__init__")
+    if signature.return_annotation is signature.empty and not is_constructor:
+        bare.append("return")
+    assert not bare
+
+
+def documented_attributes(owner):
+    """Names in the Attributes section of a docstring."""
+    lines = NumpyDocString(inspect.cleandoc(owner.__doc__))["Attributes"]
+    return {name.strip() for line in lines for name in line.name.split(",")}
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [member for member in map(resolve, public_objects()) if inspect.isclass(member)],
+)
+def test_attributes_are_annotated(owner):
+    properties = {key for key, value in vars(owner).items() if hasattr(value, "fget")}
+    missing = documented_attributes(owner) - set(owner.__annotations__) - properties
+    assert not missing
 
 
 def complaints(name, checks):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import validate_params
+
+from ldmlr_sklearn._typing import FilePath, validate_params
 
 # Folder -> training files, test file, file of names, and the keys in them.
 _LAYOUTS = {
@@ -189,8 +190,8 @@ def _load_npz(path):
     )
 
 
-@validate_params({"path": [str, os.PathLike]}, prefer_skip_nested_validation=True)
-def load_cifar(path):
+@validate_params({"path": [str, os.PathLike]})
+def load_cifar(path: FilePath) -> Bunch:
     """Load CIFAR-10 or CIFAR-100 from a local file or folder.
 
     Parameters

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import validate_params
+
+from ldmlr_sklearn._typing import FilePath, validate_params
 
 _N_NAMES_SHOWN = 3  # of missing files, in an error message
 IMAGE_EXTENSIONS = (
@@ -37,11 +38,10 @@ def _image_files(folder, extensions):
     return sorted(files)
 
 
-@validate_params(
-    {"path": [str, os.PathLike], "extensions": [Iterable]},
-    prefer_skip_nested_validation=True,
-)
-def load_image_folder(path, *, extensions=IMAGE_EXTENSIONS):
+@validate_params({"path": [str, os.PathLike], "extensions": [Iterable]})
+def load_image_folder(
+    path: FilePath, *, extensions: Iterable[str] = IMAGE_EXTENSIONS
+) -> Bunch:
     """List the images in a folder that holds one folder for every class.
 
     No image is opened: the file names go to
@@ -146,11 +146,8 @@ def _check_extensions(extensions):
     return tuple(ending.lower() for ending in extensions)
 
 
-@validate_params(
-    {"path": [str, os.PathLike], "root": [str, os.PathLike, None]},
-    prefer_skip_nested_validation=True,
-)
-def load_image_list(path, *, root=None):
+@validate_params({"path": [str, os.PathLike], "root": [str, os.PathLike, None]})
+def load_image_list(path: FilePath, *, root: FilePath | None = None) -> Bunch:
     """List the images that a text file names, one ``path label`` a line.
 
     The splits of ImageNet-LT, Places-LT and iNaturalist [1]_ come as such files. No

@@ -3,8 +3,10 @@
 """Long-tailed data sets: made from balanced ones, and one that is embedded."""
 
 from numbers import Real
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.datasets import load_digits
 from sklearn.utils import (
     Bunch,
@@ -13,8 +15,10 @@ from sklearn.utils import (
     check_random_state,
     column_or_1d,
 )
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
+
+from ldmlr_sklearn._typing import LabelsT, RandomState, RowsT, validate_params
 
 
 def _profile_shares(n_classes, imbalance_factor, profile):
@@ -62,18 +66,17 @@ def _check_class_order(class_order, classes):
         "profile": [StrOptions({"exponential", "step"})],
         "class_order": ["array-like", None],
         "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def make_long_tailed(
-    X,
-    y,
+    X: RowsT,
+    y: LabelsT,
     *,
-    imbalance_factor,
-    profile="exponential",
-    class_order=None,
-    random_state=None,
-):
+    imbalance_factor: float,
+    profile: Literal["exponential", "step"] = "exponential",
+    class_order: ArrayLike | None = None,
+    random_state: RandomState = None,
+) -> tuple[RowsT, LabelsT]:
     """Make a data set long-tailed by keeping fewer and fewer rows of its classes.
 
     Parameters
@@ -175,12 +178,12 @@ def make_long_tailed(
             "imbalance_factor, or give class_order so that a class with many rows "
             "comes first."
         )
-    random_state = check_random_state(random_state)
-    kept = [
-        random_state.choice(np.flatnonzero(encoded == class_), count, replace=False)
+    rng = check_random_state(random_state)
+    kept_of_classes = [
+        rng.choice(np.flatnonzero(encoded == class_), count, replace=False)
         for class_, count in zip(order, counts, strict=True)
     ]
-    kept = np.sort(np.concatenate(kept))
+    kept = np.sort(np.concatenate(kept_of_classes))
     return _safe_indexing(X, kept), _safe_indexing(y, kept)
 
 
@@ -190,12 +193,15 @@ def make_long_tailed(
         "test_size": [Interval(Real, 0, 1, closed="neither")],
         "class_order": ["array-like", None],
         "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def load_digits_lt(
-    *, imbalance_factor=50, test_size=0.3, class_order=None, random_state=0
-):
+    *,
+    imbalance_factor: float = 50,
+    test_size: float = 0.3,
+    class_order: ArrayLike | None = None,
+    random_state: RandomState = 0,
+) -> Bunch:
     """Load scikit-learn's digits with a long-tailed training and a balanced test part.
 
     Parameters
@@ -261,17 +267,17 @@ def load_digits_lt(
             f"test_size={test_size} leaves no row to test on: the smallest class has "
             f"{counts.min()} rows. Raise test_size."
         )
-    random_state = check_random_state(random_state)
+    rng = check_random_state(random_state)
     is_test = np.zeros(len(encoded), dtype=bool)
     for class_ in range(len(classes)):
         rows = np.flatnonzero(encoded == class_)
-        is_test[random_state.choice(rows, n_test, replace=False)] = True
+        is_test[rng.choice(rows, n_test, replace=False)] = True
     rows, target = make_long_tailed(
         np.flatnonzero(~is_test),
         digits.target[~is_test],
         imbalance_factor=imbalance_factor,
         class_order=class_order,
-        random_state=random_state,
+        random_state=rng,
     )
     return Bunch(
         data=digits.data[rows],

@@ -19,7 +19,11 @@ from ldmlr_sklearn.diffusion._schedule import NoiseSchedule
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def denoised_by(network, schedule: NoiseSchedule, prediction_type: str) -> Denoise:
+def denoised_by(
+    network: Callable[[Tensor, Tensor, Tensor], Tensor],
+    schedule: NoiseSchedule,
+    prediction_type: str,
+) -> Denoise:
     """Make a denoise callable of a network and what its output means."""
 
     def denoise(xt, t, labels):

@@ -57,17 +57,13 @@ class _Block(nn.Module):
         self.contract = _linear(hidden_dim, hidden_dim, generator, 0.0, bias=False)
 
     def forward(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        inner = torch.addcmul(shift, self.expand(h), scale)  # (n, H)
-        return h + self.contract(F.silu(inner))
-
-    def add_to(self, h: Tensor, scale: Tensor, shift: Tensor) -> None:
-        """Do the same in place, for one scale and shift (1, H), without gradients.
-
-        The scale goes into W₁, so that beside the two products only two passes over
-        the rows are left.
-        """
-        inner = F.linear(h, self.expand.weight * scale.T).add_(shift)  # (n, H)
-        h.addmm_(F.silu(inner, inplace=True), self.contract.weight.T)
+        if len(scale) > 1 or torch.is_grad_enabled():
+            inner = torch.addcmul(shift, self.expand(h), scale)  # (n, H)
+            return h + self.contract(F.silu(inner))
+        # One scale for all rows goes into W₁, and nothing is kept for gradients: beside
+        # the two products only two passes over the rows are left, and h is overwritten.
+        inner = F.linear(h, self.expand.weight * scale.T).add_(shift)
+        return h.addmm_(F.silu(inner, inplace=True), self.contract.weight.T)
 
 
 class Denoiser(nn.Module):
@@ -87,6 +83,8 @@ class Denoiser(nn.Module):
     generator : torch.Generator
         Draws the initial weights; no global generator is touched.
     """
+
+    waves: Tensor
 
     def __init__(
         self,
@@ -128,16 +126,12 @@ class Denoiser(nn.Module):
             rows, labels = labels, torch.arange(self.null_label + 1, device=t.device)
         condition = F.silu(self.time(self.waves[t]) + self.label(labels))
         parts = self.modulation(condition).chunk(2 * len(self.blocks), dim=-1)
-        in_place = len(condition) == 1 and not torch.is_grad_enabled()
         h = self.inlet(xt.to(self.inlet.weight.dtype))  # (n, H)
         for i, block in enumerate(self.blocks):
             scale, shift = parts[i], parts[i + len(self.blocks)]  # (n, K + 1 or 1; H)
-            if in_place:
-                block.add_to(h, scale, shift)
-            elif rows is None:
-                h = block(h, scale, shift)
-            else:
-                h = block(h, scale[rows], shift[rows])
+            if rows is not None:
+                scale, shift = scale[rows], shift[rows]
+            h = block(h, scale, shift)
         return self.outlet(F.layer_norm(h, h.shape[-1:])).to(xt.dtype)
 
 

@@ -3,8 +3,24 @@
 """What the displays share: axes to draw on, colours, and classes along an axis."""
 
 from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.container
+    import matplotlib.figure
+    import matplotlib.lines
+
+# Strings, so that nothing is loaded for the sake of a type.
+Axes: TypeAlias = "matplotlib.axes.Axes"
+AxesOrNone: TypeAlias = "matplotlib.axes.Axes | None"
+# A figure, unless axes of a part of one were given.
+Figure: TypeAlias = "matplotlib.figure.Figure | Any"
+Line: TypeAlias = "matplotlib.lines.Line2D"
+Lines: TypeAlias = "list[matplotlib.lines.Line2D]"
+ErrorBars: TypeAlias = "matplotlib.container.ErrorbarContainer"
 
 # Okabe and Ito's colours without yellow, which is faint on white. They can be told
 # apart by everybody, and markers and dashes tell them apart in print.
@@ -13,6 +29,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
 GREY = "0.75"
 
+# Longer names of classes are cut: they would leave no room for what is drawn.
+MAX_NAME_LENGTH = 20
+LETTERS_PER_LINE = 72  # of a legend over a figure of usual width
 # More classes than this are averaged in groups: their names would not fit.
 MAX_NAMED_CLASSES = 40
 N_GROUPS = 20
@@ -30,6 +49,17 @@ def resolve_axes(owner, ax):
     if ax is None:
         _, ax = plt.subplots(layout="constrained")
     return ax
+
+
+def legend_above(ax):
+    """Explain what is drawn above the axes: inside them it would hide points."""
+    longest = max(len(label) for label in ax.get_legend_handles_labels()[1])
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=min(4, max(1, LETTERS_PER_LINE // (longest + 6))),  # 6 for the line
+        frameon=False,
+    )
 
 
 def line_styles(n_lines):
@@ -70,6 +100,15 @@ def mean_of_groups(values, groups):
     return means
 
 
+def _shortened(name):
+    name = str(name)
+    if len(name) <= MAX_NAME_LENGTH:
+        return name
+    # Names of a data set often begin alike, and differ at their ends.
+    half = MAX_NAME_LENGTH // 2
+    return f"{name[: half - 1]}…{name[-half:]}"
+
+
 def label_classes(ax, classes, counts, groups):
     """Name the groups along the x axis: each class and its rows, or ranks of classes.
 
@@ -79,7 +118,9 @@ def label_classes(ax, classes, counts, groups):
         Positions of the groups on the axis.
     """
     if len(groups) == len(classes):
-        names = [f"{classes[group[0]]}\n({counts[group[0]]})" for group in groups]
+        names = [
+            f"{_shortened(classes[group[0]])}\n({counts[group[0]]})" for group in groups
+        ]
         positions = np.arange(len(groups))
         crowded = len(names) > 10 or max(len(str(name)) for name in classes) > 8
         rotation = {"rotation": 90, "fontsize": "small"} if crowded else {}

@@ -2,15 +2,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Rows of every class before and after over-sampling."""
 
+from typing import Self
+
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from ldmlr_sklearn.inspection._axes import (
     COLOURS,
     MAX_NAMED_CLASSES,
+    Axes,
+    AxesOrNone,
+    Figure,
     group_classes,
     label_classes,
+    legend_above,
     resolve_axes,
 )
 
@@ -52,16 +60,22 @@ class ClassCountsDisplay:
     >>> display = ClassCountsDisplay.from_labels(y, y + ["dog"] * 80)
     >>> display.counts_resampled
     array([90, 90])
-    >>> display.figure_.savefig("counts.png")  # doctest: +SKIP
     """
 
-    def __init__(self, *, classes, counts, counts_resampled):
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(
+        self, *, classes: np.ndarray, counts: np.ndarray, counts_resampled: np.ndarray
+    ) -> None:
         self.classes = classes
         self.counts = counts
         self.counts_resampled = counts_resampled
 
     @classmethod
-    def from_estimator(cls, oversampler, y, *, ax=None):
+    def from_estimator(
+        cls, oversampler: BaseEstimator, y: ArrayLike, *, ax: AxesOrNone = None
+    ) -> Self:
         """Plot the rows that a fitted over-sampler adds.
 
         Parameters
@@ -102,7 +116,9 @@ class ClassCountsDisplay:
         return display.plot(ax)
 
     @classmethod
-    def from_labels(cls, y, y_resampled, *, ax=None):
+    def from_labels(
+        cls, y: ArrayLike, y_resampled: ArrayLike, *, ax: AxesOrNone = None
+    ) -> Self:
         """Plot the rows in labels from before and after.
 
         Parameters
@@ -130,7 +146,7 @@ class ClassCountsDisplay:
         display = cls(classes=classes, counts=before, counts_resampled=after)
         return display.plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: AxesOrNone = None) -> Self:
         """Draw the counts.
 
         Parameters
@@ -172,6 +188,6 @@ class ClassCountsDisplay:
             ax.set_xlabel("rank of the class by training rows")
         ax.set(ylabel="rows", yscale="log")
         ax.set_ylim(bottom=0.7)  # a class of one row is a visible bar
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

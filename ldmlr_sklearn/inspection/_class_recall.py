@@ -3,14 +3,23 @@
 """Recall of every class, ordered by how frequent it is."""
 
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import unique_labels
 
+from ldmlr_sklearn._typing import RowsOrImages
 from ldmlr_sklearn.inspection._axes import (
+    Axes,
+    AxesOrNone,
+    Figure,
+    Lines,
     group_classes,
     label_classes,
+    legend_above,
     line_styles,
     mean_of_groups,
     resolve_axes,
@@ -61,13 +70,27 @@ class ClassRecallDisplay:
     array([1. , 0.5])
     """
 
-    def __init__(self, *, classes, counts, recalls):
+    lines_: Lines
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(
+        self, *, classes: np.ndarray, counts: np.ndarray, recalls: dict[str, np.ndarray]
+    ) -> None:
         self.classes = classes
         self.counts = counts
         self.recalls = recalls
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, y_train, ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator | Mapping[str, BaseEstimator],
+        X: RowsOrImages,
+        y: ArrayLike,
+        *,
+        y_train: ArrayLike,
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Plot the recall of fitted classifiers on test rows.
 
         Parameters
@@ -98,7 +121,14 @@ class ClassRecallDisplay:
         return cls.from_predictions(y, predictions, y_train=y_train, ax=ax)
 
     @classmethod
-    def from_predictions(cls, y_true, y_pred, *, y_train, ax=None):
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        y_train: ArrayLike,
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Plot the recall of predictions.
 
         Parameters
@@ -148,7 +178,7 @@ class ClassRecallDisplay:
         counts = np.bincount(train, minlength=len(classes))
         return cls(classes=classes, counts=counts, recalls=recalls).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: AxesOrNone = None) -> Self:
         """Draw a line for every method.
 
         Parameters
@@ -175,6 +205,6 @@ class ClassRecallDisplay:
             for (name, recall), style in zip(self.recalls.items(), styles, strict=True)
         ]
         ax.set(ylabel="recall", ylim=(-0.05, 1.05))
-        ax.legend()
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

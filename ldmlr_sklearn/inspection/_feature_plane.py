@@ -3,9 +3,11 @@
 """Real and generated features of chosen classes in one plane."""
 
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,12 +17,20 @@ from sklearn.utils import (
     check_random_state,
     column_or_1d,
 )
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
-from ldmlr_sklearn.inspection._axes import COLOURS, GREY, resolve_axes
+from ldmlr_sklearn._typing import RandomState, validate_params
+from ldmlr_sklearn.inspection._axes import (
+    COLOURS,
+    GREY,
+    Axes,
+    AxesOrNone,
+    Figure,
+    resolve_axes,
+)
 
 # Kind of row -> its style; the colour is that of the class. Drawn in this order.
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "unseen": {"marker": "o", "facecolors": "none", "s": 25, "linewidths": 1},
     "generated": {"marker": "x", "s": 22, "linewidths": 1},
     "training": {"marker": "^", "s": 45, "edgecolors": "black", "linewidths": 0.7},
@@ -83,30 +93,36 @@ class FeaturePlaneDisplay:
     (349, 2)
     """
 
-    def __init__(self, *, points, labels, classes):
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(
+        self,
+        *,
+        points: dict[str, np.ndarray],
+        labels: dict[str, np.ndarray],
+        classes: ArrayLike,
+    ) -> None:
         self.points = points
         self.labels = labels
         self.classes = classes
 
     @classmethod
-    @validate_params(
-        {"n_rows": [Interval(Integral, 1, None, closed="left")]},
-        prefer_skip_nested_validation=True,
-    )
+    @validate_params({"n_rows": [Interval(Integral, 1, None, closed="left")]})
     def from_estimator(
         cls,
-        oversampler,
-        X,
-        y,
+        oversampler: BaseEstimator,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
-        X_unseen=None,
-        y_unseen=None,
-        classes=None,
-        transformer=None,
-        n_rows=100,
-        random_state=None,
-        ax=None,
-    ):
+        X_unseen: ArrayLike | None = None,
+        y_unseen: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        transformer: BaseEstimator | None = None,
+        n_rows: int = 100,
+        random_state: RandomState = None,
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Plot rows drawn from a fitted over-sampler beside real ones.
 
         Parameters
@@ -173,25 +189,22 @@ class FeaturePlaneDisplay:
         )
 
     @classmethod
-    @validate_params(
-        {"n_rows": [Interval(Integral, 1, None, closed="left")]},
-        prefer_skip_nested_validation=True,
-    )
+    @validate_params({"n_rows": [Interval(Integral, 1, None, closed="left")]})
     def from_resampled(
         cls,
-        X,
-        y,
-        X_resampled,
-        y_resampled,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_resampled: ArrayLike,
+        y_resampled: ArrayLike,
         *,
-        X_unseen=None,
-        y_unseen=None,
-        classes=None,
-        transformer=None,
-        n_rows=100,
-        random_state=None,
-        ax=None,
-    ):
+        X_unseen: ArrayLike | None = None,
+        y_unseen: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        transformer: BaseEstimator | None = None,
+        n_rows: int = 100,
+        random_state: RandomState = None,
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Plot what any over-sampler returned beside what it was given.
 
         Parameters
@@ -243,17 +256,17 @@ class FeaturePlaneDisplay:
             with as many rows as `X` has, if there are more than 7 classes or one of
             them is not in `y`, or if the transformer does not return two columns.
         """
-        n_given = len(y)
-        if len(y_resampled) < n_given:
+        n_given, all_labels = np.size(y), column_or_1d(y_resampled)
+        if len(all_labels) < n_given:
             raise ValueError(
-                f"y_resampled has {len(y_resampled)} labels, fewer than the {n_given} "
+                f"y_resampled has {len(all_labels)} labels, fewer than the {n_given} "
                 "of y. Expected the rows given, then new ones, as over-samplers "
                 "return them."
             )
         return cls._from_rows(
             {
                 "training": (X, y),
-                "generated": (X_resampled[n_given:], y_resampled[n_given:]),
+                "generated": (np.asarray(X_resampled)[n_given:], all_labels[n_given:]),
                 "unseen": (X_unseen, y_unseen),
             },
             _resolve_classes(classes, y),
@@ -285,7 +298,7 @@ class FeaturePlaneDisplay:
         points = _to_plane(transformer, shown, fit_to)
         return cls(points=points, labels=labels, classes=classes).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: AxesOrNone = None) -> Self:
         """Draw the plane.
 
         Parameters
@@ -304,19 +317,20 @@ class FeaturePlaneDisplay:
             If matplotlib is not installed.
         """
         ax = resolve_axes(self, ax)
-        others = ~np.isin(self.labels["training"], self.classes)
+        classes = np.asarray(self.classes)
+        others = ~np.isin(self.labels["training"], classes)
         if others.any():
-            background = self.points["training"][others]
-            ax.scatter(*background.T, s=5, color=GREY, label="other classes, training")
+            first, second = self.points["training"][others].T
+            ax.scatter(first, second, s=5, color=GREY, label="other classes, training")
         for kind in (kind for kind in KINDS if kind in self.points):
-            for class_, colour in zip(self.classes, COLOURS, strict=False):
-                points = self.points[kind][self.labels[kind] == class_]
+            for class_, colour in zip(classes, COLOURS, strict=False):
+                first, second = self.points[kind][self.labels[kind] == class_].T
                 style = KINDS[kind]
                 if "facecolors" in style:
                     style = {**style, "edgecolors": colour}
                 else:
                     style = {**style, "color": colour}
-                ax.scatter(*points.T, label=f"{class_}, {kind}", **style)
+                ax.scatter(first, second, label=f"{class_}, {kind}", **style)
         ax.set(xticks=[], yticks=[])
         # Beside the axes: inside them it would hide rows.
         ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))

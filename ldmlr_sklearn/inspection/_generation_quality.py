@@ -2,15 +2,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Scores of the generated rows of every class."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Self
 
 import numpy as np
-from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import Interval, validate_params
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils import Bunch, column_or_1d
+from sklearn.utils._param_validation import Interval
 
+from ldmlr_sklearn._typing import RandomState, validate_params
 from ldmlr_sklearn.inspection._axes import (
+    Axes,
+    AxesOrNone,
+    Figure,
+    Lines,
     group_classes,
     label_classes,
+    legend_above,
     line_styles,
     mean_of_groups,
     resolve_axes,
@@ -76,27 +86,28 @@ class GenerationQualityDisplay:
     array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
 
-    def __init__(self, *, report):
+    lines_: Lines
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(self, *, report: Bunch) -> None:
         self.report = report
 
     @classmethod
-    @validate_params(
-        {"n_rows": [Interval(Integral, 1, None, closed="left")]},
-        prefer_skip_nested_validation=True,
-    )
+    @validate_params({"n_rows": [Interval(Integral, 1, None, closed="left")]})
     def from_estimator(
         cls,
-        oversampler,
-        X,
-        y,
-        X_held_out,
-        y_held_out,
+        oversampler: BaseEstimator,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_held_out: ArrayLike,
+        y_held_out: ArrayLike,
         *,
-        scores=("coverage", "authenticity"),
-        n_rows=100,
-        random_state=None,
-        ax=None,
-    ):
+        scores: Sequence[str] = ("coverage", "authenticity"),
+        n_rows: int = 100,
+        random_state: RandomState = None,
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Plot scores of rows drawn from a fitted over-sampler.
 
         Parameters
@@ -139,7 +150,13 @@ class GenerationQualityDisplay:
         return cls.from_report(report, scores=scores, ax=ax)
 
     @classmethod
-    def from_report(cls, report, *, scores=("coverage", "authenticity"), ax=None):
+    def from_report(
+        cls,
+        report: Bunch,
+        *,
+        scores: Sequence[str] = ("coverage", "authenticity"),
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Plot a report that was made before.
 
         Parameters
@@ -160,7 +177,12 @@ class GenerationQualityDisplay:
         """
         return cls(report=report).plot(ax, scores=scores)
 
-    def plot(self, ax=None, *, scores=("coverage", "authenticity")):
+    def plot(
+        self,
+        ax: AxesOrNone = None,
+        *,
+        scores: Sequence[str] = ("coverage", "authenticity"),
+    ) -> Self:
         """Draw a line for every score.
 
         Parameters
@@ -203,6 +225,6 @@ class GenerationQualityDisplay:
         ]
         ax.set_ylabel("score")
         ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
-        ax.legend()
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -2,12 +2,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Score of a classifier against the number of generated rows."""
 
-import numpy as np
-from scipy.stats import t as student_t
-from sklearn.base import clone
-from sklearn.model_selection import check_cv, cross_val_score
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
-from ldmlr_sklearn.inspection._axes import COLOURS, resolve_axes
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t as student_t
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import BaseCrossValidator, check_cv, cross_val_score
+
+from ldmlr_sklearn._typing import RowsOrImages
+from ldmlr_sklearn.inspection._axes import (
+    COLOURS,
+    Axes,
+    AxesOrNone,
+    ErrorBars,
+    Figure,
+    Line,
+    legend_above,
+    resolve_axes,
+)
 from ldmlr_sklearn.sampling_strategies import RatioStrategy
 
 
@@ -72,7 +86,19 @@ class GenerationRatioDisplay:
     array([0.71, 0.77])
     """
 
-    def __init__(self, *, ratios, scores, baseline=None, correction=0.0):
+    line_: Line
+    errorbar_: ErrorBars
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(
+        self,
+        *,
+        ratios: ArrayLike,
+        scores: ArrayLike,
+        baseline: ArrayLike | None = None,
+        correction: float = 0.0,
+    ) -> None:
         self.ratios = ratios
         self.scores = scores
         self.baseline = baseline
@@ -81,16 +107,16 @@ class GenerationRatioDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y,
+        estimator: BaseEstimator,
+        X: RowsOrImages,
+        y: ArrayLike,
         *,
-        ratios=(0.1, 0.2, 0.5, 1.0),
-        param_name="sampling_strategy",
-        cv=5,
-        scoring="balanced_accuracy",
-        ax=None,
-    ):
+        ratios: Sequence[float] | np.ndarray = (0.1, 0.2, 0.5, 1.0),
+        param_name: str = "sampling_strategy",
+        cv: int | BaseCrossValidator | Iterable[Any] = 5,
+        scoring: str | Callable[..., float] = "balanced_accuracy",
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Cross-validate an estimator at every ratio and plot the scores.
 
         The estimator is fitted (n_ratios + 1) times the number of folds.
@@ -154,14 +180,22 @@ class GenerationRatioDisplay:
             )
             for strategy in strategies
         )
-        correction = np.mean([len(test) / len(train) for train, test in splits])
+        correction = float(np.mean([len(test) / len(train) for train, test in splits]))
         display = cls(
             ratios=ratios, scores=scores, baseline=baseline, correction=correction
         )
         return display.plot(ax)
 
     @classmethod
-    def from_scores(cls, ratios, scores, *, baseline=None, correction=0.0, ax=None):
+    def from_scores(
+        cls,
+        ratios: ArrayLike,
+        scores: ArrayLike,
+        *,
+        baseline: ArrayLike | None = None,
+        correction: float = 0.0,
+        ax: AxesOrNone = None,
+    ) -> Self:
         """Plot scores that were taken before.
 
         Parameters
@@ -192,10 +226,10 @@ class GenerationRatioDisplay:
         ValueError
             If the scores are not one row for every ratio.
         """
-        shape = np.shape(scores)
-        if len(shape) != 2 or shape[0] != len(ratios):
+        shape, n_ratios = np.shape(scores), np.size(ratios)
+        if len(shape) != 2 or shape[0] != n_ratios:
             raise ValueError(
-                f"scores has shape {shape}. Expected ({len(ratios)}, n_runs): a row of "
+                f"scores has shape {shape}. Expected ({n_ratios}, n_runs): a row of "
                 "scores for every ratio."
             )
         display = cls(
@@ -203,7 +237,7 @@ class GenerationRatioDisplay:
         )
         return display.plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: AxesOrNone = None) -> Self:
         """Draw means and intervals.
 
         Parameters
@@ -235,13 +269,13 @@ class GenerationRatioDisplay:
         self.line_ = self.errorbar_.lines[0]
         if self.baseline is not None:
             ax.axhline(
-                np.mean(self.baseline),
+                float(np.mean(np.asarray(self.baseline, dtype=float))),
                 color=COLOURS[3],
                 linestyle="--",
                 label="none (mean)",
             )
         ax.set(xlabel="generated rows for each real one", ylabel="score")
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+        legend_above(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -2,9 +2,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The loss over the steps of training."""
 
-import numpy as np
+from typing import Self
 
-from ldmlr_sklearn.inspection._axes import COLOURS, GREY, resolve_axes
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ldmlr_sklearn.inspection._axes import (
+    COLOURS,
+    GREY,
+    Axes,
+    AxesOrNone,
+    Figure,
+    Lines,
+    resolve_axes,
+)
 
 
 class LossCurveDisplay:
@@ -46,11 +57,15 @@ class LossCurveDisplay:
     60
     """
 
-    def __init__(self, *, losses):
+    lines_: Lines
+    ax_: Axes
+    figure_: Figure
+
+    def __init__(self, *, losses: np.ndarray) -> None:
         self.losses = losses
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator: BaseEstimator, *, ax: AxesOrNone = None) -> Self:
         """Plot the loss of a fitted estimator.
 
         Parameters
@@ -81,7 +96,7 @@ class LossCurveDisplay:
             )
         return cls(losses=trained.loss_curve_).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: AxesOrNone = None) -> Self:
         """Draw the losses.
 
         Parameters

@@ -3,11 +3,15 @@
 """Scores of a classifier that see the tail."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+from ldmlr_sklearn._typing import validate_params
 
 SHOT_GROUPS = ("many", "medium", "few")
 
@@ -26,10 +30,11 @@ def _check_thresholds(many, few):
         "y_train": ["array-like"],
         "many": [Interval(Integral, 0, None, closed="left")],
         "few": [Interval(Integral, 0, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
-def shot_groups(y_train, *, many=100, few=20):
+def shot_groups(
+    y_train: ArrayLike, *, many: int = 100, few: int = 20
+) -> dict[Any, str]:
     """Divide classes into many-, medium- and few-shot ones by their training rows.
 
     Parameters
@@ -76,10 +81,16 @@ def shot_groups(y_train, *, many=100, few=20):
         "y_train": ["array-like"],
         "many": [Interval(Integral, 0, None, closed="left")],
         "few": [Interval(Integral, 0, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
-def shot_accuracy(y_true, y_pred, y_train, *, many=100, few=20):
+def shot_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    y_train: ArrayLike,
+    *,
+    many: int = 100,
+    few: int = 20,
+) -> Bunch:
     """Compute the mean recall of many-, medium- and few-shot classes.
 
     Every class counts alike, however many rows of it are tested. On a balanced test

@@ -5,17 +5,16 @@
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.covariance import oas
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from ldmlr_sklearn._typing import validate_params
 from ldmlr_sklearn.metrics._rows import check_rows, count_inside, nearest_row
 
 
-@validate_params(
-    {"X_real": ["array-like"], "X_generated": ["array-like"]},
-    prefer_skip_nested_validation=True,
-)
-def frechet_distance(X_real, X_generated):
+@validate_params({"X_real": ["array-like"], "X_generated": ["array-like"]})
+def frechet_distance(X_real: ArrayLike, X_generated: ArrayLike) -> float:
     r"""Compute the squared Fréchet distance of Gaussians fitted to two sets of rows.
 
     This is what the Fréchet inception distance (FID) [1]_ computes in the features
@@ -119,10 +118,11 @@ def _frechet_distance(mean_a, root_a, mean_b, root_b):
         "X_real": ["array-like"],
         "X_generated": ["array-like"],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
-def density_coverage(X_real, X_generated, *, n_neighbors=5):
+def density_coverage(
+    X_real: ArrayLike, X_generated: ArrayLike, *, n_neighbors: int = 5
+) -> tuple[float, float]:
     r"""Compute the density and the coverage of generated rows.
 
     Both look at a ball around every real row that just reaches its nearest real

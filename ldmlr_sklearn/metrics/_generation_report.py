@@ -5,11 +5,13 @@
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_consistent_length, column_or_1d
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import unique_labels
 
+from ldmlr_sklearn._typing import validate_params
 from ldmlr_sklearn.metrics._fidelity import density_coverage, frechet_distance
 from ldmlr_sklearn.metrics._novelty import authenticity, dcr_ratio_share
 from ldmlr_sklearn.metrics._rows import check_rows
@@ -24,19 +26,18 @@ from ldmlr_sklearn.metrics._rows import check_rows
         "X_held_out": ["array-like"],
         "y_held_out": ["array-like"],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def generation_report(
-    X_train,
-    y_train,
-    X_generated,
-    y_generated,
-    X_held_out,
-    y_held_out,
+    X_train: ArrayLike,
+    y_train: ArrayLike,
+    X_generated: ArrayLike,
+    y_generated: ArrayLike,
+    X_held_out: ArrayLike,
+    y_held_out: ArrayLike,
     *,
-    n_neighbors=5,
-):
+    n_neighbors: int = 5,
+) -> Bunch:
     """Score the generated rows of every class against its held-out rows.
 
     All rows are first standardised by the mean and the standard deviation of the

@@ -3,16 +3,14 @@
 """Scores of generated rows that tell whether they are copies of training rows."""
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
+from numpy.typing import ArrayLike
 
+from ldmlr_sklearn._typing import validate_params
 from ldmlr_sklearn.metrics._rows import check_rows, nearest_row
 
 
-@validate_params(
-    {"X_train": ["array-like"], "X_generated": ["array-like"]},
-    prefer_skip_nested_validation=True,
-)
-def authenticity(X_train, X_generated):
+@validate_params({"X_train": ["array-like"], "X_generated": ["array-like"]})
+def authenticity(X_train: ArrayLike, X_generated: ArrayLike) -> float:
     r"""Compute the share of generated rows that are no copies of training rows.
 
     A generated row is taken for a copy where it is as close to its nearest training
@@ -89,10 +87,11 @@ def authenticity(X_train, X_generated):
         "X_train": ["array-like"],
         "X_generated": ["array-like"],
         "X_held_out": ["array-like"],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
-def dcr_ratio_share(X_train, X_generated, X_held_out):
+def dcr_ratio_share(
+    X_train: ArrayLike, X_generated: ArrayLike, X_held_out: ArrayLike
+) -> tuple[float, float]:
     r"""Compare generated and unseen rows by the distance to the closest record.
 
     The distance to the closest record (DCR) of a row is that to its nearest real

@@ -3,12 +3,13 @@
 """Rows of several sets: checked together, and near each other."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array
 
 
-def check_rows(**arrays):
+def check_rows(**arrays: ArrayLike) -> list[np.ndarray]:
     """Check arrays given by their names and return them as float64."""
     checked = [
         check_array(rows, dtype=np.float64, allow_nd=True, input_name=name)
