@@ -48,3 +48,21 @@ def draw_ratio(path, records):
         ax.set(title=row, xlabel="rows added", ylabel="accuracy in %")
         ax.legend()
     figure.savefig(path, dpi=110)
+
+
+def draw_images(path, X, y, new, labels):
+    """Draw four real and four generated images of every class that has generated ones.
+
+    A class is a row, real images on the left.
+    """
+    classes = np.unique(labels)
+    figure = Figure(figsize=(4.8, 0.6 * len(classes)), layout="constrained")
+    grid = figure.subplots(len(classes), 8, squeeze=False)
+    for axes, class_ in zip(grid, classes, strict=True):
+        real, generated = X[y == class_], new[labels == class_]
+        for half, images in ((axes[:4], real), (axes[4:], generated)):
+            for ax, image in zip(half, images, strict=False):  # there may be fewer
+                ax.imshow(image)
+        for ax in axes:
+            ax.axis("off")
+    figure.savefig(path, dpi=110)
