@@ -219,11 +219,11 @@ def test_images_are_drawn_for_a_budget(script):
     rng = np.random.default_rng(0)
     # One class is dark, the other bright.
     y = np.repeat([0, 1], 24)
-    pixels = rng.integers(40, size=(48, 8, 8, 3)) + 200 * y[:, None, None, None]
+    pixels = rng.integers(40, size=(48, 16, 16, 3)) + 200 * y[:, None, None, None]
     drawn, n_steps = generate(
         pixels.astype(np.uint8), y, np.repeat([0, 1], 8), 3, seed=0, guidance=1.0
     )
-    assert drawn.shape == (16, 8, 8, 3) and drawn.dtype == np.uint8
+    assert drawn.shape == (16, 16, 16, 3) and drawn.dtype == np.uint8
     assert n_steps >= 10
     assert drawn[8:].mean() > drawn[:8].mean() + 60
 
