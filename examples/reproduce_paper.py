@@ -192,7 +192,7 @@ def ratio(options):
         for found in over_amounts(name, split, options, cases):
             drawn.append(found)
             yield found
-        draw_ratio(options.out / f"ratio_{name}.png", drawn)
+        draw_ratio(options.out / f"ratio_{name}.png", drawn, split.y_test)
 
 
 def over_amounts(name, split, options, cases):

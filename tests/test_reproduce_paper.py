@@ -3,6 +3,7 @@
 """Each table and figure of the paper, on tiny data."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,19 @@ def test_groups_are_thirds_where_one_would_be_empty(script):
     )
     y = np.repeat(np.arange(3), [200, 50, 5])
     assert runs.groups_of(y) == {0: "many", 1: "medium", 2: "few"}
+
+
+def test_make_paper_runs_what_the_guide_lists(reproduce):
+    root = Path(__file__).parents[1]
+    commands = re.findall(
+        r"^\t\$\(PAPER\) (.+)$", (root / "Makefile").read_text(), re.M
+    )
+    commands = [re.sub(r"\$\((\w+)\)", r"\1", command) for command in commands]
+    guide = (root / "docs" / "user_guide" / "reproducing.rst").read_text("utf-8")
+    assert re.findall(r"^``(\w[\w-]* [A-Z]+10.*)``  ", guide, re.M) == commands
+    assert {reproduce.module.parse(c.split()).command for c in commands} == (
+        set(reproduce.module.COMMANDS) - {"table2"}  # ImageNet-LT has no small file
+    )
 
 
 def test_refusals(reproduce, capsys):
