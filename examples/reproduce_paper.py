@@ -482,7 +482,7 @@ def parse(arguments):
                 "--budgets",
                 type=float,
                 nargs="+",
-                default=[1.0, 10.0],
+                default=[1.0, 5.0],
                 help="time of training on images, as multiples of that on features",
             )
             command.add_argument("--guidance", type=float, default=1.0)
