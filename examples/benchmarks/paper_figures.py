@@ -90,4 +90,4 @@ def draw_images(path, X, y, new, labels):
                 ax.imshow(image)
         for ax in axes:
             ax.axis("off")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=75)
