@@ -21,7 +21,10 @@ deviation over seeds; nothing is chosen by the test rows. "picked" is what choos
 epoch of the head by the test rows would have shown instead: the paper's way. Beside the
 paper's method ("LDMLR", ours) stand what it does not print: no row added, as many rows
 repeated ("replay"), and as many from Gaussians of one covariance. Gains over replay and
-over no row added have paired 95 % intervals, a bootstrap over the test rows.
+over no row added have paired 95 % intervals, a bootstrap over the test rows, for all
+classes and for each group of classes.
+
+Every data set has a record of its own, ``COMMAND_DATA.json`` with a table (``.rst``).
 """
 
 import argparse
@@ -38,12 +41,12 @@ sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import paper_data
 import paper_runs
 from accuracy import machine
-from accuracy_scores import bootstrap_interval
-from accuracy_tables import as_rst, as_text, cell
+from accuracy_tables import as_rst, as_text
 from image_diffusion import generate_images
-from paper_figures import draw_growth, draw_ratio
-from paper_numbers import TABLE_1, TABLE_2, data_set_of
+from paper_figures import draw_growth, draw_images, draw_ratio
+from paper_numbers import TABLE_1, TABLE_2, data_set_of, is_imagenet_lt
 from paper_runs import GROUPS, Generators, amounts, balancing, follow
+from paper_tables import difference_tables, differences, tables
 
 from ldmlr_sklearn.metrics import frechet_distance
 from ldmlr_sklearn.sampling_strategies import RatioStrategy
@@ -51,15 +54,6 @@ from ldmlr_sklearn.sampling_strategies import RatioStrategy
 OUT = Path(__file__).parent / "benchmarks" / "paper"
 SAMPLERS = ("none", "LDMLR", "replay", "Gaussian")
 RATIOS = (0.0, 0.1, 0.2, 0.5, 1.0)
-TITLES = {
-    "paper": ("paper", 2),
-    "all": ("ours", 2),
-    "picked": ("picked", 2),
-    **{group: (group, 1) for group in GROUPS},
-    "n_added": ("rows added", 0),
-    "distance": ("Fréchet distance", 1),
-    "seconds": ("seconds", 0),
-}
 
 
 def named(row, sampler):
@@ -134,15 +128,16 @@ def table1(options):
         for recipe, kinds in (("CE", ("cross_entropy",)), ("WCDAS", ("wcdas",))):
             features, seconds = encode(split, options, recipe)
             print(f"{name}: encoder by the {recipe} recipe in {seconds:.0f} s")
-            OUT_FEATURES = Path(options.out) / f"{name}_{recipe.lower()}_features.npz"
-            save_features(OUT_FEATURES, features)
+            path = options.out / f"{name}_{recipe.lower()}_features.npz"
+            save_features(path, features)
             yield from compare_methods(name, features, options, printed, kinds)
 
 
 def table2(options):
     split = paper_data.load_lists(*options.lists, options.root)
-    name = Path(options.lists[0]).stem
-    options.y_tests[name] = split.y_test
+    name = named_data(options.lists[0], options)
+    options.test_rows[name] = paper_runs.test_rows(split)
+    printed = TABLE_2 if is_imagenet_lt(split.y_train) else {}
     recipes = ("CE", "WCDAS") if options.train else (None,)
     for recipe in recipes:
         features, _ = encode(split, options, recipe)
@@ -150,7 +145,7 @@ def table2(options):
             recipe, ("cross_entropy", "wcdas")
         )
         for found in compare_methods(name, features, options, {}, kinds):
-            paper = TABLE_2.get(found["row"].split(",")[0])
+            paper = printed.get(found["row"].split(",")[0])
             found["paper"] = paper and " / ".join(map(str, paper))
             yield found
 
@@ -169,7 +164,7 @@ def groups(options):
 
         cases = {
             "nothing": np.zeros_like(full),
-            "few": only("few"),
+            **{group: only(group) for group in GROUPS},
             "medium and few": only("medium", "few"),
             "all, to balance": full,
             "all, a fifth of each": amounts(y, RatioStrategy(0.2, 5)),
@@ -187,7 +182,7 @@ def ratio(options):
         for found in over_amounts(name, split, options, cases):
             drawn.append(found)
             yield found
-        draw_ratio(options.out / f"ratio_{name}.png", drawn)
+        draw_ratio(options.out / f"ratio_{name}.png", drawn, split.y_test)
 
 
 def over_amounts(name, split, options, cases):
@@ -208,7 +203,7 @@ def over_amounts(name, split, options, cases):
 
 
 def image_space(options):
-    """Generate features, or images that are then encoded, in the same time."""
+    """Generate features, or images that are then encoded, for budgets of time."""
     for name, split in load_all(options):
         if paper_data.is_features(split):
             raise SystemExit("image-space needs images: give an .npz of images.")
@@ -217,32 +212,34 @@ def image_space(options):
         labels = np.repeat(np.arange(len(extra)), extra)
         for seed in range(options.seeds):
             generators = Generators(features, seed, options.max_steps)
-            latent = generators.draw("LDMLR", extra)
-            rows = {"none": generators.draw("none", extra), "latent space": latent}
+            rows = {"nothing": generators.draw("none", extra)}
+            rows["latent space"] = generators.draw("LDMLR", extra)
             rows["replay"] = generators.draw("replay", extra)
-            start = time.perf_counter()
-            images, n_steps = generate_images(
-                split.X_train,
-                split.y_train,
-                labels,
-                options.seconds or generators.fit_seconds,
-                seed=seed,
-                guidance=options.guidance,
-            )
-            print(f"{name}: {n_steps} training steps in image space")
-            new = encoder.transform(images)
-            seconds = time.perf_counter() - start
-            rows["image space"] = (
-                np.concatenate([features.X_train, new]),
-                np.concatenate([split.y_train, labels]),
-                seconds,
-            )
+            n_steps = {"latent space": len(generators.sampler.loss_curve_)}
+            for times in options.budgets:
+                case = f"image space, {times:g} × the time"
+                start = time.perf_counter()
+                images, n_steps[case] = generate_images(
+                    split.X_train,
+                    split.y_train,
+                    labels,
+                    times * generators.fit_seconds,
+                    seed=seed,
+                    guidance=options.guidance,
+                )
+                X = np.concatenate([features.X_train, encoder.transform(images)])
+                y = np.concatenate([split.y_train, labels])
+                rows[case] = X, y, time.perf_counter() - start
+            if seed == 0:  # of the largest budget
+                path = options.out / f"image_space_{name}.png"
+                draw_images(path, split.X_train, split.y_train, images, labels)
             for case, drawn in rows.items():
                 found = heads_on(features, drawn, seed, options, ("cross_entropy",))
+                more = {"n_added": len(drawn[1]) - len(split.y_train)}
+                more["n_steps"] = n_steps.get(case)
                 for row, values in found.items():
-                    added = len(drawn[1]) - len(split.y_train)
                     row = f"{row}, {case}"
-                    yield record(name, row, seed, values, None, drawn[2], n_added=added)
+                    yield record(name, row, seed, values, None, drawn[2], **more)
 
 
 def figure3(options):
@@ -251,6 +248,8 @@ def figure3(options):
         rarest = int(np.bincount(split.y_train).argmin())
         real = split.X_train[split.y_train == rarest]
         unseen = split.X_test[split.y_test == rarest]
+        found = {"distance": float(frechet_distance(unseen, real))}
+        yield record(name, "training rows, to unseen", 0, found)
         generated = {}
         for n_steps in options.after:
             for seed in range(options.seeds):
@@ -258,10 +257,9 @@ def figure3(options):
                 labels = np.full(len(unseen), rarest)
                 new = generators.sampler.sample(labels, random_state=seed)
                 generated.setdefault(n_steps, new)
-                for kind, rows in (("generated", new), ("training", real)):
-                    found = {"distance": float(frechet_distance(unseen, rows))}
-                    row = f"after {n_steps} steps: {kind}, to unseen"
-                    yield record(name, row, seed, found, None, generators.fit_seconds)
+                found = {"distance": float(frechet_distance(unseen, new))}
+                row = f"generated after {n_steps} steps, to unseen"
+                yield record(name, row, seed, found, None, generators.fit_seconds)
         path = options.out / f"figure3_{name}.png"
         draw_growth(path, split, unseen, real, generated)
 
@@ -272,18 +270,22 @@ def steps(options):
         extra = np.minimum(balancing(split.y_train), options.per_class)
         for seed in range(options.seeds):
             generators = Generators(split, seed, options.max_steps)
+            cases = {"nothing": (generators.draw("none", extra), 0.0)}
             sampled = [("DDIM", n, 0.0) for n in options.ddim]
             sampled += [("DDPM", n, 1.0) for n in options.ddpm]
             for method, n_steps, eta in sampled:
                 generators.sampler.set_params(n_inference_steps=n_steps, eta=eta)
                 rows = generators.draw("LDMLR", extra)
-                found = heads_on(split, rows, seed, options, ("cross_entropy",))
                 # The seconds of interest are those of sampling.
                 seconds = rows[2] - generators.fit_seconds
+                cases[f"{method} in {n_steps} steps"] = rows, seconds
+            for case, (rows, seconds) in cases.items():
+                found = heads_on(split, rows, seed, options, ("cross_entropy",))
+                added = len(rows[1]) - len(split.y_train)
                 for row, values in found.items():
                     values.pop("head_seconds")
-                    row = f"{row}, {method} in {n_steps} steps"
-                    yield record(name, row, seed, values, None, seconds)
+                    row = f"{row}, {case}"
+                    yield record(name, row, seed, values, None, seconds, n_added=added)
 
 
 COMMANDS = {
@@ -297,11 +299,21 @@ COMMANDS = {
 }
 
 
+def named_data(path, options):
+    """Name the data as records do: an encoder trained here makes other features."""
+    name = Path(path).name.split(".")[0]
+    if options.train:
+        name += "_trained"
+        if options.epochs is not None:
+            name += f"_{options.epochs}_epochs"
+    return name
+
+
 def load_all(options):
     for path in options.data:
-        name = Path(path).name.split(".")[0]
+        name = named_data(path, options)
         split = paper_data.load_split(path, options.factor)
-        options.y_tests[name] = split.y_test
+        options.test_rows[name] = paper_runs.test_rows(split)
         yield name, split
 
 
@@ -325,7 +337,7 @@ def encode(split, options, recipe=None, keep=False):
         max_epochs=options.epochs if recipe else None,
         batch_size=options.batch_size,
         precision=options.precision,
-        checkpoint=recipe and Path(options.out) / f"encoder_{recipe.lower()}.ckpt",
+        checkpoint=recipe and options.out / f"encoder_{recipe.lower()}.ckpt",
         weights=options.weights,
         image_size=options.image_size,
         verbose=1,
@@ -339,69 +351,6 @@ def save_features(path, split):
     if split.head is not None:
         arrays |= dict(head_weight=split.head[0], head_bias=split.head[1])
     np.savez(path, **arrays)
-
-
-def tables(records):
-    """Yield title and rows of a table for every data set."""
-    for name in dict.fromkeys(found["data"] for found in records):
-        own = [found for found in records if found["data"] == name]
-        columns = [key for key in TITLES if any(f.get(key) is not None for f in own)]
-        lines = []
-        for row in dict.fromkeys(found["row"] for found in own):
-            of_row = [found for found in own if found["row"] == row]
-            cells = []
-            for key in columns:
-                if key == "paper":
-                    cells.append(str(of_row[0]["paper"] or "–"))
-                    continue
-                values = [{key: found.get(key)} for found in of_row]
-                cells.append(cell(values, key, TITLES[key][1]))
-            lines.append([row, *cells])
-        n_seeds = 1 + max(found["seed"] for found in own)
-        title = f"{name}: accuracy in %, mean ± deviation over {n_seeds} seed(s)"
-        yield title, [["", *(TITLES[key][0] for key in columns)], *lines]
-
-
-def rivals_of(row, rows):
-    """Yield the rows that diffusion of features is compared with in a row."""
-    head = row.split(", ")[0]
-    rivals = []
-    if "LDMLR" in row:
-        rivals = [row.replace("LDMLR", "replay"), row.replace(" + LDMLR", "")]
-        rivals += [f"{head}, nothing", f"{head}, ratio 0.0"]
-    elif row.endswith(", latent space"):
-        rivals = [f"{head}, {case}" for case in ("image space", "replay", "none")]
-    for rival in rivals:
-        if rival != row and rival in rows:
-            yield rival
-
-
-def differences(records, y_tests):
-    """Points that LDMLR gains, with 95 % intervals by a bootstrap over test rows."""
-    found = {}
-    for name, y_test in y_tests.items():
-        hits = {}
-        for line in records:
-            if line["data"] == name and line["_hits"] is not None:
-                hits.setdefault(line["row"], []).append(line["_hits"])
-        means = {row: np.mean(each, axis=0) for row, each in hits.items()}
-        for row in means:
-            for rival in rivals_of(row, means):
-                gap = 100 * (means[row] - means[rival])
-                interval = [round(v, 3) for v in bootstrap_interval(gap, y_test)]
-                found.setdefault(name, {})[f"{row} - {rival}"] = interval
-    return found
-
-
-def difference_tables(found):
-    """Yield title and rows of a table of differences for every data set."""
-    for name, pairs in found.items():
-        lines = [
-            [pair, f"{mean:+.2f}", f"[{low:+.2f}, {high:+.2f}]"]
-            for pair, (mean, low, high) in pairs.items()
-        ]
-        title = f"{name}: gain in percentage points, 95 % interval over test rows"
-        yield title, [["", "gain", "interval"], *lines]
 
 
 def parse(arguments):
@@ -435,7 +384,13 @@ def parse(arguments):
         if name in ("image-space", "steps"):
             command.add_argument("--per-class", type=int, default=500)
         if name == "image-space":
-            command.add_argument("--seconds", type=float, help="of training images")
+            command.add_argument(
+                "--budgets",
+                type=float,
+                nargs="+",
+                default=[1.0, 5.0],
+                help="time of training on images, as multiples of that on features",
+            )
             command.add_argument("--guidance", type=float, default=1.0)
         if name == "figure3":
             command.add_argument(
@@ -446,7 +401,7 @@ def parse(arguments):
             command.add_argument("--ddpm", type=int, nargs="*", default=[50, 1000])
     options = parser.parse_args(arguments)
     options.max_steps = options.max_steps or "auto"
-    options.y_tests = {}  # name of the data -> labels of its test rows
+    options.test_rows = {}  # name of the data -> classes and groups of its test rows
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1. Got {options.seeds}")
     return options
@@ -456,19 +411,25 @@ def main(arguments=None):
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     found = list(tqdm(COMMANDS[options.command](options), unit="row"))
-    gains = differences(found, options.y_tests)
+    gains = differences(found, options.test_rows)
     for line in found:
         del line["_hits"]
-    private = {"out", "data", "root", "lists", "weights", "y_tests"}  # paths and arrays
+    private = {"out", "data", "root", "lists", "weights", "test_rows"}
     told = {k: v for k, v in vars(options).items() if k not in private}
-    contents = {"options": told, "machine": machine(), "records": found}
-    contents["differences"] = gains
-    stem = options.out / options.command.replace("-", "_")
-    stem.with_suffix(".json").write_text(json.dumps(contents, indent=1) + "\n")
-    shown = [*tables(found), *difference_tables(gains)]
-    stem.with_suffix(".rst").write_text("\n".join(as_rst(*table) for table in shown))
-    for table in shown:
-        print(as_text(*table))
+    for name in dict.fromkeys(line["data"] for line in found):
+        own = [line for line in found if line["data"] == name]
+        own_gains = {name: gains[name]} if name in gains else {}
+        contents = {"options": told, "machine": machine(), "records": own}
+        contents["differences"] = own_gains
+        stem = f"{options.command.replace('-', '_')}_{name}"
+        path = options.out / f"{stem}.json"
+        path.write_text(json.dumps(contents, indent=1) + "\n")
+        shown = [*tables(own), *difference_tables(own_gains)]
+        path.with_suffix(".rst").write_text(
+            "\n".join(as_rst(*table) for table in shown)
+        )
+        for table in shown:
+            print(as_text(*table))
 
 
 if __name__ == "__main__":

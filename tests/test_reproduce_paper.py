@@ -3,6 +3,7 @@
 """Each table and figure of the paper, on tiny data."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ QUICK = ["--seeds", "1", "--head-epochs", "2", "--max-steps", "5", "--out", "out
 def reproduce(script, tmp_path):
     module = script("reproduce_paper")
 
-    def run(command, *options):
+    def run(command, *options, data="features"):
         module.main([command, *map(str, options), *QUICK])
-        stem = Path("out") / command.replace("-", "_")
+        stem = Path("out") / f"{command.replace('-', '_')}_{data}"
         run.contents = json.loads(stem.with_suffix(".json").read_text())
         return run.contents["records"], stem.with_suffix(".rst").read_text()
 
@@ -77,17 +78,29 @@ def test_table_1_on_features(reproduce):
         assert record.get("picked", 100) >= record["all"] - 1e-9
         assert record["paper"] is None  # not one of the paper's data sets
     assert '"", "ours", "picked"' in table
-    accuracy = {record["row"]: record["all"] for record in records}
     gains = run.contents["differences"]["features"]
     assert "WCDAS + LDMLR - WCDAS + replay" in gains
     assert "label shift + LDMLR, from the encoder's head - label shift, from" in str(
         gains
     )
-    for pair, (mean, low, high) in gains.items():
-        ours, rival = (accuracy[row] for row in pair.split(" - "))
-        assert mean == pytest.approx(ours - rival, abs=0.01)
-        assert low <= mean <= high
-    assert "CE + LDMLR - CE" in table
+    by_row = {record["row"]: record for record in records}
+    for pair, parts in gains.items():
+        ours, rival = (by_row[row] for row in pair.split(" - "))
+        assert list(parts) == ["all", "many", "medium", "few"]
+        for part, (mean, low, high) in parts.items():
+            assert mean == pytest.approx(ours[part] - rival[part], abs=0.01)
+            assert low <= mean <= high
+    assert '"CE + LDMLR", "CE", "' in table
+
+
+def test_every_data_set_has_a_record_of_its_own(reproduce):
+    other = features("other.npz", counts=(30, 9, 5))
+    reproduce("table1", features(), other)
+    for name in ("features", "other"):
+        contents = json.loads(Path(f"out/table1_{name}.json").read_text())
+        assert {record["data"] for record in contents["records"]} == {name}
+        assert list(contents["differences"]) == [name]
+        assert name in Path(f"out/table1_{name}.rst").read_text()
 
 
 def test_rows_of_the_paper_stand_beside_ours(reproduce, script):
@@ -106,18 +119,19 @@ def test_rows_of_the_paper_stand_beside_ours(reproduce, script):
 def test_table_1_on_images(reproduce, by):
     options = ["--weights", weights()] if by == "weights" else ["--train"]
     options += ["--epochs", "1"] if by == "train" else []
-    records, _ = reproduce("table1", images(), *options)
+    data = "images" if by == "weights" else "images_trained_1_epochs"
+    records, _ = reproduce("table1", images(), *options, data=data)
     found = {record["row"] for record in records}
     assert {"CE + LDMLR", "label shift + LDMLR", "WCDAS + LDMLR"} <= found
     if by == "train":
         for recipe in ("ce", "wcdas"):
-            with np.load(Path("out") / f"images_{recipe}_features.npz") as file:
+            with np.load(Path("out") / f"{data}_{recipe}_features.npz") as file:
                 assert file["X_train"].shape == (21, 64)
                 assert ("head_weight" in file) == (recipe == "ce")
         assert not list(Path("out").glob("*.ckpt"))
 
 
-def test_table_2_on_list_files(reproduce):
+def test_table_2_on_list_files(reproduce, monkeypatch):
     rng = np.random.default_rng(0)
     for part, counts in (("train", (8, 4, 2)), ("test", (3, 3, 3))):
         lines = []
@@ -131,11 +145,28 @@ def test_table_2_on_list_files(reproduce):
         Path(f"{part}.txt").write_text("".join(lines))
     options = ["--lists", "train.txt", "test.txt", "--root", "."]
     options += ["--train", "--epochs", "1", "--image-size", "32"]
-    records, table = reproduce("table2", *options)
-    by_row = {record["row"]: record for record in records}
-    assert by_row["WCDAS + LDMLR"]["paper"] == "57.0 / 41.2 / 23.4 / 44.8"
-    assert {"many", "medium", "few", "all"} <= by_row["CE"].keys()
-    assert "42.2" in table
+    # These are not the images that the paper's numbers are of, until it is said so.
+    for known in (False, True):
+        if known:
+            monkeypatch.setattr(reproduce.module, "is_imagenet_lt", lambda y: True)
+        records, table = reproduce("table2", *options, data="train_trained_1_epochs")
+        by_row = {record["row"]: record for record in records}
+        paper = "57.0 / 41.2 / 23.4 / 44.8" if known else None
+        assert by_row["WCDAS + LDMLR"]["paper"] == paper
+        assert {"many", "medium", "few", "all"} <= by_row["CE"].keys()
+        assert ("42.2" in table) == known
+
+
+def test_imagenet_lt_is_known_by_its_class_counts(script):
+    known = script("paper_numbers").is_imagenet_lt
+    counts = np.full(1000, 5)
+    counts[0] = 1280
+    counts[1:135] += 812
+    counts[135] += 115_846 - counts.sum()
+    y = np.repeat(np.arange(1000), counts)
+    assert len(y) == 115_846 and known(y)
+    assert not known(y[1:])
+    assert not known(y % 999)
 
 
 def test_groups(reproduce):
@@ -144,9 +175,14 @@ def test_groups(reproduce):
     # Of 40, 12 and 4 rows, the classes are many, medium and few.
     assert added["CE, nothing"] == 0
     assert added["CE, few: LDMLR"] == added["CE, few: replay"] == 36
+    assert added["CE, medium: LDMLR"] == 28
+    assert added["CE, many"] == 0  # the largest class is full
     assert added["CE, medium and few: LDMLR"] == 64
     assert added["CE, all, to balance: Gaussian"] == 64
     assert added["label shift, all, a fifth of each: LDMLR"] == 8 + 5 + 5
+    gains = reproduce.contents["differences"]["features"]
+    assert "CE, few: LDMLR - CE, few: replay" in gains
+    assert "few" in gains["label shift, few: LDMLR - label shift, nothing"]
 
 
 def test_ratio(reproduce):
@@ -162,15 +198,19 @@ def test_ratio(reproduce):
 
 
 def test_image_space(reproduce):
-    options = ["--weights", weights(), "--seconds", "0.5", "--per-class", "4"]
-    records, table = reproduce("image-space", images(), *options)
+    options = ["--weights", weights(), "--budgets", "0.1", "0.2", "--per-class", "4"]
+    records, table = reproduce("image-space", images(), *options, data="images")
     rows = {record["row"]: record for record in records}
-    for case in ("none", "latent space", "image space", "replay"):
-        assert rows[f"CE, {case}"]["n_added"] == (0 if case == "none" else 4 + 4)
+    spaces = ["latent space", *(f"image space, {n} × the time" for n in (0.1, 0.2))]
+    for case in ("nothing", "replay", *spaces):
+        assert rows[f"CE, {case}"]["n_added"] == (0 if case == "nothing" else 4 + 4)
+        assert (rows[f"CE, {case}"]["n_steps"] is not None) == (case in spaces)
+    assert rows["CE, latent space"]["n_steps"] == 5  # as asked for in QUICK
     assert "image space" in table
     gains = reproduce.contents["differences"]["images"]
-    for case in ("image space", "replay", "none"):
+    for case in ("nothing", "replay", *spaces[1:]):
         assert f"CE, latent space - CE, {case}" in gains
+    assert Path("out/image_space_images.png").stat().st_size > 10_000
     with pytest.raises(SystemExit, match="image-space needs images"):
         reproduce("image-space", features())
 
@@ -180,32 +220,42 @@ def test_images_are_drawn_for_a_budget(script):
     rng = np.random.default_rng(0)
     # One class is dark, the other bright.
     y = np.repeat([0, 1], 24)
-    pixels = rng.integers(40, size=(48, 8, 8, 3)) + 200 * y[:, None, None, None]
+    pixels = rng.integers(40, size=(48, 16, 16, 3)) + 200 * y[:, None, None, None]
     drawn, n_steps = generate(
         pixels.astype(np.uint8), y, np.repeat([0, 1], 8), 3, seed=0, guidance=1.0
     )
-    assert drawn.shape == (16, 8, 8, 3) and drawn.dtype == np.uint8
+    assert drawn.shape == (16, 16, 16, 3) and drawn.dtype == np.uint8
     assert n_steps >= 10
     assert drawn[8:].mean() > drawn[:8].mean() + 60
 
 
 def test_figure_3(reproduce):
     records, table = reproduce("figure3", features(), "--after", "3", "20")
-    assert len(records) == 4
+    assert [record["row"] for record in records] == [
+        "training rows, to unseen",
+        "generated after 3 steps, to unseen",
+        "generated after 20 steps, to unseen",
+    ]
     assert all(record["distance"] > 0 for record in records)
-    assert "after 20 steps: generated, to unseen" in table
+    assert '"", "Fréchet distance", "seconds"' in table
+    assert "accuracy" not in table
     assert Path("out/figure3_features.png").stat().st_size > 10_000
 
 
 def test_steps(reproduce):
-    options = ["--ddim", "2", "--ddpm", "4", "--per-class", "10"]
+    options = ["--ddim", "2", "--ddpm", "3", "4", "--per-class", "10"]
     records, _ = reproduce("steps", features(), *options)
+    cases = ["nothing", "DDIM in 2 steps", "DDPM in 3 steps", "DDPM in 4 steps"]
     assert [record["row"] for record in records] == [
-        "CE, DDIM in 2 steps",
-        "label shift, DDIM in 2 steps",
-        "CE, DDPM in 4 steps",
-        "label shift, DDPM in 4 steps",
+        f"{head}, {case}" for case in cases for head in ("CE", "label shift")
     ]
+    assert [record["n_added"] for record in records[::2]] == [0, 20, 20, 20]
+    # DDIM is compared with the longest DDPM.
+    assert set(reproduce.contents["differences"]["features"]) == {
+        f"{head}, DDIM in 2 steps - {head}, {case}"
+        for head in ("CE", "label shift")
+        for case in ("DDPM in 4 steps", "nothing")
+    }
 
 
 def test_groups_are_thirds_where_one_would_be_empty(script):
@@ -216,6 +266,19 @@ def test_groups_are_thirds_where_one_would_be_empty(script):
     )
     y = np.repeat(np.arange(3), [200, 50, 5])
     assert runs.groups_of(y) == {0: "many", 1: "medium", 2: "few"}
+
+
+def test_make_paper_runs_what_the_guide_lists(reproduce):
+    root = Path(__file__).parents[1]
+    commands = re.findall(
+        r"^\t\$\(PAPER\) (.+)$", (root / "Makefile").read_text(), re.M
+    )
+    commands = [re.sub(r"\$\((\w+)\)", r"\1", command) for command in commands]
+    guide = (root / "docs" / "user_guide" / "reproducing.rst").read_text("utf-8")
+    assert re.findall(r"^``(\w[\w-]* [A-Z]+10.*)``  ", guide, re.M) == commands
+    assert {reproduce.module.parse(c.split()).command for c in commands} == (
+        set(reproduce.module.COMMANDS) - {"table2"}  # ImageNet-LT has no small file
+    )
 
 
 def test_refusals(reproduce, capsys):

@@ -62,3 +62,10 @@ def data_set_of(y_train):
         if np.array_equal(counts, expected):
             return name
     return None
+
+
+def is_imagenet_lt(y_train):
+    """Tell whether these are the labels of ImageNet-LT, by its class counts."""
+    counts = np.bincount(y_train)
+    shape = len(counts), len(y_train), counts.max(), counts.min()
+    return shape == (1000, 115_846, 1280, 5)

@@ -33,6 +33,12 @@ def groups_of(y_train):
     }
 
 
+def test_rows(split):
+    """Return class and group of every test row."""
+    groups = groups_of(split.y_train)
+    return split.y_test, np.array([groups[class_] for class_ in split.y_test.tolist()])
+
+
 def scores(split, y_pred):
     """Accuracy in % of all classes and of each group, every class alike."""
     groups = groups_of(split.y_train)
