@@ -27,8 +27,10 @@ from ldmlr_sklearn.diffusion import (
     sample_ddim,
 )
 
-# Rows drawn at a time: what the network makes of them stays in the cache.
-CHUNK_ROWS = 8192
+# Rows drawn at a time, and numbers of them: many, so that starting an operation costs
+# little beside it; few enough for what the network makes of them to stay in a cache.
+CHUNK_ROWS = 32_768
+CHUNK_NUMBERS = 2**21
 
 
 class TrainingParameters(NamedTuple):
@@ -129,7 +131,8 @@ class TrainedDiffusion:
         if rows is None:
             rows = np.empty((len(codes), len(self.columns.integer)), self.columns.dtype)
         order = np.argsort(codes, kind="stable")  # candidates of a class lie together
-        size = max(1, CHUNK_ROWS // sampling.n_candidates)
+        n_candidates = min(CHUNK_ROWS, max(1024, CHUNK_NUMBERS // rows.shape[1]))
+        size = max(1, n_candidates // sampling.n_candidates)
         chunks = [order[chunk] for chunk in _chunks(codes[order], size)]
         # At the noisiest times an estimate of x0 is ε's error a thousandfold.
         exact = self.parameters.prediction_type == "epsilon"

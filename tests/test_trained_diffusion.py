@@ -69,7 +69,7 @@ def test_rows_do_not_depend_on_the_workers(monkeypatch, n_candidates):
 
 
 def test_rows_are_the_same_from_other_processes():
-    sampler = quick(n_candidates=3000).fit(*data())  # chunks of two rows
+    sampler = quick(n_candidates=12_000).fit(*data())  # chunks of two rows
     labels = [0, 1, 2, 0, 1, 2]
     expected = sampler.sample(labels, random_state=0)
     rows = sampler.sample(labels, random_state=0, n_jobs=2)

@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
+PRODUCTS = ("mm", "addmm", "addmm_", "bmm", "baddbmm")
 MIN_BYTES = 4096  # what is smaller costs a call, not a transfer
 
 
