@@ -48,7 +48,7 @@ PAPER = $(RUN) examples/reproduce_paper.py
 paper: $(READY)  ## its tables and figures, of the files in DATA=folder
 	$(if $(DATA),,$(error Say where the published features are: make paper DATA=folder))
 	$(PAPER) table1 $(FEATURES10) --seeds 5
-	$(PAPER) table1 $(FEATURES100) --seeds 3
+	$(PAPER) table1 $(FEATURES100) --seeds 5
 	$(PAPER) groups $(FEATURES10) --seeds 3
 	$(PAPER) ratio $(FEATURES10) --seeds 3
 	$(PAPER) steps $(FEATURES10) --seeds 3 --per-class 100
