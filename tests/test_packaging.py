@@ -63,7 +63,7 @@ def test_sdist_holds_what_tests_and_docs_need(distributions):
     needed = {"LICENSE", "README.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml"}
     needed |= {"docs/conf.py", "tests/conftest.py", "examples/demo.py", "conftest.py"}
     assert needed | package_files() <= names
-    assert not [name for name in names if "_build" in name or ".venv" in name]
+    assert not [name for name in names if "_build/" in name or ".venv" in name]
 
 
 @pytest.mark.slow
