@@ -285,6 +285,16 @@ def test_one_time_for_all_rows_is_the_same_time_for_each(labels):
     torch.testing.assert_close(network(xt, torch.tensor(300), labels), each)
 
 
+def test_denoiser_without_blocks_is_a_map_of_rows_alone():
+    network = randomised(
+        Denoiser(4, 3, 1000, hidden_dim=8, n_blocks=0, generator=generator())
+    )
+    xt, t = normal(10, 4), torch.tensor(300)
+    many = network(xt, t, torch.arange(10) % 4)
+    with torch.no_grad():
+        torch.testing.assert_close(network(xt, t, torch.tensor([2])), many)
+
+
 def test_denoiser_in_bfloat16_keeps_times_apart():
     network = randomised(make_denoiser())
     xt, labels = normal(2000, 4), torch.arange(2000) % 4

@@ -125,7 +125,7 @@ class Denoiser(nn.Module):
         if t.ndim == 0 and len(labels) > self.null_label + 1:
             rows, labels = labels, torch.arange(self.null_label + 1, device=t.device)
         condition = F.silu(self.time(self.waves[t]) + self.label(labels))
-        parts = self.modulation(condition).chunk(2 * len(self.blocks), dim=-1)
+        parts = self.modulation(condition).split(self.outlet.in_features, dim=-1)
         h = self.inlet(xt.to(self.inlet.weight.dtype))  # (n, H)
         for i, block in enumerate(self.blocks):
             scale, shift = parts[i], parts[i + len(self.blocks)]  # (n, K + 1 or 1; H)
