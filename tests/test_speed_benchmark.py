@@ -39,7 +39,8 @@ def test_speed_is_told_as_ratios(script, monkeypatch, capsys):
     np.savez("images.npz", X_train=images)
     monkeypatch.setattr(parts, "product_rate", lambda *_, **__: 1e11)
     monkeypatch.setattr(parts, "_sampler", partial(parts._sampler, max_steps=3))
-    monkeypatch.setattr(parts, "loops", lambda X, y: (1e10, 2e10))
+    loops = partial(parts.loops, n_steps=2, n_rows=40, n_rounds=1)
+    monkeypatch.setattr(parts, "loops", loops)
     monkeypatch.setattr(parts, "drawing", partial(parts.drawing, n_rows=100))
     monkeypatch.setattr(speed.torch.cuda, "is_available", lambda: False)
     only = "fit,sample,loops,encode,gpu"
@@ -50,8 +51,7 @@ def test_speed_is_told_as_ratios(script, monkeypatch, capsys):
     (row,) = fit.values()
     assert row["value"] == pytest.approx(row["seconds"] / 10)
     assert list(fit) == ["`fit_resample`, 76 to 120 rows, over the unit"]
-    shares = [row["shown"] for row in record["measures"]["loops"].values()]
-    assert shares == ["10 %", "10 %", "20 %", "20 %"]
+    assert len(record["measures"]["loops"]) == 4
     assert len(record["measures"]["encode"]) == 2
     printed = capsys.readouterr().out
     assert "Unit of time: 10.0 s" in printed and printed.count("not yet run") == 4

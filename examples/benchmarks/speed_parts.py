@@ -12,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ldmlr_sklearn import FeatureEncoder, LatentDiffusionOversampler
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 # What the published configuration asks for (config/cifar10/cifar10_LSC_Mixup.txt).
 PUBLISHED = dict(epochs=201, batch=256, sampling_steps=1000, sampling_batch=1024)
 
@@ -62,16 +64,49 @@ def counting():
     return FlopCounterMode(display=False, custom_mapping=in_place)
 
 
-def loops(X, y):
-    """Operations a second that training and drawing reach."""
-    sampler = _sampler(max_steps=100)
-    with counting() as counter:
-        _sampler(max_steps=1).fit(X, y)
-    training = 100 * counter.get_total_flops() / seconds(lambda: sampler.fit(X, y))
-    labels = np.resize(sampler.classes_, 20_000)
-    with counting() as counter:
-        sampler.sample(labels)
-    return training, counter.get_total_flops() / seconds(lambda: sampler.sample(labels))
+def loops(X, y, n_steps=300, n_rows=20_000, n_rounds=5):
+    """Rates of the training and the drawing loop over that of products of matrices.
+
+    Every round times products and loops one after the other, so that a machine that
+    slows down for a while slows both. What a fit does before its first step is taken
+    off: the training loop is the difference between two lengths of it.
+
+    Returns
+    -------
+    dict
+        (loop, dtype of the products) -> median of the rounds.
+    """
+
+    def fit(steps):
+        return _sampler(max_steps=steps).fit(X, y)
+
+    def flop(function):
+        with counting() as counter:
+            function()
+        return counter.get_total_flops()
+
+    sampler = fit(100)
+    labels = np.resize(sampler.classes_, n_rows)
+    work = {
+        "training": n_steps * flop(lambda: fit(1)),
+        "drawing": flop(lambda: sampler.sample(labels)),
+    }
+    rounds = []
+    for _ in range(n_rounds):
+        products = {name: product_rate(DTYPES[name]) for name in DTYPES}
+        short, long = (timed(lambda n=n: fit(n))[0] for n in (100, 100 + n_steps))
+        used = {"training": long - short}
+        used["drawing"] = timed(lambda: sampler.sample(labels))[0]
+        rounds.append(
+            {
+                (loop, name): work[loop] / used[loop] / rate
+                for loop in work
+                for name, rate in products.items()
+            }
+        )
+    return {
+        key: float(np.median([found[key] for found in rounds])) for key in rounds[0]
+    }
 
 
 def published(folder, n_classes, n_train, n_new):

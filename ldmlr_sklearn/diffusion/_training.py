@@ -12,11 +12,12 @@ References
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.adamw import adamw
 
 from ldmlr_sklearn.diffusion._schedule import NoiseSchedule
 
@@ -88,6 +89,38 @@ def one_cycle(n_steps: int, peak: float) -> list[float]:
     return rates
 
 
+class _AdamW:
+    """AdamW with decay 0.01, in one fused call.
+
+    The first `torch.optim.Optimizer` that a process makes loads the compiler of torch,
+    which takes about two seconds; the function it calls does not.
+    """
+
+    def __init__(self, weights: Sequence[Tensor]):
+        self._weights = [weight.detach() for weight in weights]
+        self._means = [torch.zeros_like(weight) for weight in weights]
+        self._squares = [torch.zeros_like(weight) for weight in weights]
+        self._n_steps = [torch.zeros((), device=weight.device) for weight in weights]
+
+    def __call__(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
+        adamw(
+            self._weights,
+            list(gradients),
+            self._means,
+            self._squares,
+            [],
+            self._n_steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.01,
+            eps=1e-8,
+            maximize=False,
+        )
+
+
 def train(
     network: nn.Module,
     schedule: NoiseSchedule,
@@ -133,9 +166,8 @@ def train(
     device = x0.device
     class_starts = class_sizes.cumsum(0) - class_sizes
     class_probability = class_sizes.float() ** class_sampling
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=learning_rate, weight_decay=0.01, fused=True
-    )
+    weights = list(network.parameters())
+    update = _AdamW(weights)
     edges = None
     if row_weight is not None:
         # MPS has no double precision.
@@ -155,8 +187,8 @@ def train(
             loss = denoising_loss(
                 network, schedule, batch, labels, t, noise, prediction_type
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.param_groups[0]["lr"] = rate
-        optimizer.step()
+        gradients = torch.autograd.grad(
+            loss, weights, allow_unused=True, materialize_grads=True
+        )
+        update(gradients, rate)
         yield loss.detach()
