@@ -51,7 +51,7 @@ class _Batches:
     def __init__(self, rows, device):
         self._rows, self.device = rows, device
 
-    def __getitem__(self, index):
+    def index_select(self, dim, index):
         return to_tensor(self._rows[to_numpy(index)]).to(self.device)
 
 

@@ -58,7 +58,8 @@ class _Block(nn.Module):
 
     def forward(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         if len(scale) > 1 or torch.is_grad_enabled():
-            inner = torch.addcmul(shift, self.expand(h), scale)  # (n, H)
+            # Not addcmul: its gradients are multiplied by 1, in passes of their own.
+            inner = self.expand(h) * scale + shift  # (n, H)
             return h + self.contract(F.silu(inner))
         # One scale for all rows goes into W₁, and nothing is kept for gradients: beside
         # the two products only two passes over the rows are left, and h is overwritten.

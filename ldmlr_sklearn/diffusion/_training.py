@@ -181,7 +181,7 @@ def train(
         u = torch.rand(2, batch_size, generator=generator, device=device)
         t = ((spread + u[0, :1]) % 1 * len(schedule)).long()
         labels = torch.where(u[1] < label_dropout, network.null_label, labels)
-        batch = x0[rows]
+        batch = x0.index_select(0, rows)  # several times quicker than x0[rows]
         noise = torch.empty_like(batch).normal_(generator=generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             loss = denoising_loss(
