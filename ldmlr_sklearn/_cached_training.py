@@ -3,6 +3,7 @@
 """Training, or the result of the same training as it was kept before."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import scipy
@@ -40,7 +41,8 @@ def recall_or_train(folder, data, watch):
     with locked_entry(folder, KIND, training_key(**data)) as entry:
         found = entry.read()
         if found is not None:
-            return TrainedDiffusion.from_plain(*found)
+            with suppress(ValueError):  # of a version that built other networks
+                return TrainedDiffusion.from_plain(*found)
         trained = train_diffusion(**data, watch=watch)
         n_before = 0 if data["start"] is None else len(data["start"].loss_curve)
         if len(trained.loss_curve) == n_before + data["parameters"].max_steps:

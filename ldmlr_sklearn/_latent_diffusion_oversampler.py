@@ -508,7 +508,8 @@ class LatentDiffusionOversampler(
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is damaged, not one of `save`, or from a later major version.
+            If the file is damaged, not one of `save`, from a later major version, or
+            holds a network that this version does not build.
         """
         sampler, trained = load_oversampler(cls, path)
         vars(sampler).update(_attributes_of(trained))

@@ -220,7 +220,13 @@ class TrainedDiffusion:
 
     @classmethod
     def from_plain(cls, arrays, values):
-        """Make a model of what `to_plain` returned."""
+        """Make a model of what `to_plain` returned.
+
+        Raises
+        ------
+        ValueError
+            If the weights are those of another network than this version builds.
+        """
 
         def part(prefix):
             return {
@@ -236,7 +242,13 @@ class TrainedDiffusion:
             len(columns.integer), len(posterior.bias), generator_from(0)
         )
         weights = {n: to_tensor(w) for n, w in part("denoiser.").items()}
-        denoiser.load_state_dict(weights)
+        try:
+            denoiser.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                "The network that was stored is not built as this version of the "
+                "library builds it. Fit again, or install the version that stored it."
+            ) from error
         return cls(
             parameters,
             columns,

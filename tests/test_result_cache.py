@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn import _cached_training as module
 from ldmlr_sklearn._diffusion_training import train_diffusion
+from ldmlr_sklearn._persistence import read, write
 
 QUICK = dict(max_steps=10, n_inference_steps=2, hidden_dim=16, random_state=0)
 SAMPLING = dict(
@@ -78,6 +79,18 @@ def test_rows_are_the_same_with_the_cache_and_without(quick, trainings, tmp_path
     assert len(trainings) == 2 + 1
     (entry,) = entries(tmp_path)
     assert entry.parent == tmp_path / "ldmlr_sklearn" / "diffusion"
+
+
+def test_networks_of_other_versions_are_trained_anew(quick, trainings, tmp_path):
+    X, y = data()
+    loss_curve = quick().fit(X, y).loss_curve_
+    (entry,) = entries(tmp_path)
+    arrays, values = read(entry, "diffusion")
+    arrays["denoiser.blocks.0.expand.bias"] = np.zeros(16, np.float32)
+    write(entry, "diffusion", arrays, values)
+    np.testing.assert_array_equal(quick().fit(X, y).loss_curve_, loss_curve)
+    quick().fit(X, y)
+    assert len(trainings) == 2
 
 
 def test_no_cache_without_a_location(quick, trainings):

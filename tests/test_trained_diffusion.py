@@ -18,7 +18,7 @@ from sklearn.model_selection import HalvingGridSearchCV
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn import _diffusion_training as training
 from ldmlr_sklearn import _trained_diffusion as module
-from ldmlr_sklearn._persistence import write
+from ldmlr_sklearn._persistence import read, write
 from ldmlr_sklearn.sampling_strategies import TemperedStrategy
 
 QUICK = dict(max_steps=20, n_inference_steps=3, hidden_dim=16, random_state=0)
@@ -276,6 +276,17 @@ def test_what_a_file_cannot_hold_is_told(tmp_path, name, value):
     assert LatentDiffusionOversampler.load(path).get_params()[name] in ("auto", 0, None)
     sampler.set_params(**{name: "auto" if name == "sampling_strategy" else 0})
     sampler.save(path)
+
+
+def test_networks_of_other_versions_are_refused(tmp_path):
+    X, y = data()
+    path = tmp_path / "sampler.safetensors"
+    quick().fit(X, y).save(path)
+    arrays, values = read(path, "LatentDiffusionOversampler")
+    arrays["denoiser.blocks.0.expand.bias"] = np.zeros(16, np.float32)
+    write(path, "LatentDiffusionOversampler", arrays, values)
+    with pytest.raises(ValueError, match="not built as this version"):
+        LatentDiffusionOversampler.load(path)
 
 
 def test_files_of_other_things_are_refused(tmp_path):
