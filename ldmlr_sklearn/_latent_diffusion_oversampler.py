@@ -127,10 +127,11 @@ class LatentDiffusionOversampler(
 
     max_steps : int or "auto", default="auto"
         Number of training steps. "auto" takes 100 passes over the rows, at least 300
-        and at most 1000 steps.
+        and at most 1000 steps; with batches of more than 512 rows, as many fewer.
 
-    batch_size : int, default=512
-        Rows per training step; with fewer rows than that, their number.
+    batch_size : int or "auto", default="auto"
+        Rows per training step; with fewer rows than that, their number. "auto" is 512
+        up to 10,000 rows, and 1024 beyond.
 
     learning_rate : float, default=4e-3
         Peak of the one-cycle schedule of AdamW.
@@ -284,7 +285,10 @@ class LatentDiffusionOversampler(
         "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 0, None, closed="left")],
         "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "ema_decay": [Interval(Real, 0, 1, closed="left")],
         "class_sampling": [Interval(Real, 0, 1, closed="both")],
@@ -310,7 +314,7 @@ class LatentDiffusionOversampler(
         hidden_dim: int = 128,
         n_blocks: int = 3,
         max_steps: int | Literal["auto"] = "auto",
-        batch_size: int = 512,
+        batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 4e-3,
         ema_decay: float = 0.999,
         class_sampling: float = 0.5,

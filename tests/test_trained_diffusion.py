@@ -53,6 +53,25 @@ def test_memory_maps_that_are_read_only_are_used_as_they_are(tmp_path):
     np.testing.assert_array_equal(resampled, quick().fit_resample(X, y)[0])
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "expected"),
+    [
+        (86, "auto", (86, 300)),
+        (2_000, "auto", (512, 390)),
+        (10_000, "auto", (512, 1000)),
+        (10_001, "auto", (1024, 500)),
+        (10**6, "auto", (1024, 500)),
+        (10**6, 64, (64, 1000)),
+        (10**6, 4096, (4096, 300)),
+    ],
+)
+def test_steps_and_batches_follow_from_the_rows(n_rows, batch_size, expected):
+    sampler = quick(max_steps="auto", batch_size=batch_size)
+    parameters = sampler._parameters(module.TrainingParameters)
+    resolved = parameters.resolved(n_rows)
+    assert (resolved.batch_size, resolved.max_steps) == expected
+
+
 # Drawing in shards
 
 
