@@ -11,6 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ldmlr_sklearn import FeatureEncoder, LatentDiffusionOversampler
+from ldmlr_sklearn._diffusion_training import train_diffusion
+from ldmlr_sklearn._trained_diffusion import TrainingParameters
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -64,12 +66,12 @@ def counting():
     return FlopCounterMode(display=False, custom_mapping=in_place)
 
 
-def loops(X, y, n_steps=300, n_rows=20_000, n_rounds=5):
+def loops(X, y, n_steps=200, n_rows=20_000, n_rounds=7):
     """Rates of the training and the drawing loop over that of products of matrices.
 
     Every round times products and loops one after the other, so that a machine that
-    slows down for a while slows both. What a fit does before its first step is taken
-    off: the training loop is the difference between two lengths of it.
+    slows down for a while slows both. What a fit does before its first step is not of
+    the loop.
 
     Returns
     -------
@@ -77,26 +79,24 @@ def loops(X, y, n_steps=300, n_rows=20_000, n_rounds=5):
         (loop, dtype of the products) -> median of the rounds.
     """
 
-    def fit(steps):
-        return _sampler(max_steps=steps).fit(X, y)
-
     def flop(function):
         with counting() as counter:
             function()
         return counter.get_total_flops()
 
-    sampler = fit(100)
+    sampler = _sampler(max_steps=1).fit(X, y)
     labels = np.resize(sampler.classes_, n_rows)
     work = {
-        "training": n_steps * flop(lambda: fit(1)),
+        "training": flop(lambda: _sampler(max_steps=1).fit(X, y)),
         "drawing": flop(lambda: sampler.sample(labels)),
     }
     rounds = []
     for _ in range(n_rounds):
         products = {name: product_rate(DTYPES[name]) for name in DTYPES}
-        short, long = (timed(lambda n=n: fit(n))[0] for n in (100, 100 + n_steps))
-        used = {"training": long - short}
-        used["drawing"] = timed(lambda: sampler.sample(labels))[0]
+        used = {
+            "training": _seconds_a_step(X, y, n_steps),
+            "drawing": timed(lambda: sampler.sample(labels))[0],
+        }
         rounds.append(
             {
                 (loop, name): work[loop] / used[loop] / rate
@@ -107,6 +107,26 @@ def loops(X, y, n_steps=300, n_rows=20_000, n_rounds=5):
     return {
         key: float(np.median([found[key] for found in rounds])) for key in rounds[0]
     }
+
+
+def _seconds_a_step(X, y, n_steps):
+    """Median seconds of a training step."""
+    ends = []
+
+    def watch(losses, so_far):
+        for loss in losses:
+            ends.append(time.perf_counter())
+            yield loss
+
+    parameters = _sampler(max_steps=n_steps)._parameters(TrainingParameters)
+    codes = np.unique(y, return_inverse=True)[1]
+    train_diffusion(
+        *(X, codes, parameters.resolved(len(X))),
+        seeds=(0, 0),
+        device=torch.device("cpu"),
+        watch=watch,
+    )
+    return float(np.median(np.diff(ends)))
 
 
 def published(folder, n_classes, n_train, n_new):
