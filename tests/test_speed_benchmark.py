@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import ldmlr_sklearn
 from ldmlr_sklearn import LatentDiffusionOversampler
 
 MIB = 2**20
@@ -61,8 +62,11 @@ def test_studies_have_tables_of_their_own(script, monkeypatch, capsys):
     speed, parts = script("speed"), script("speed_parts")
     np.savez("given.npz", **unbalanced())
     monkeypatch.setattr(parts, "product_rate", lambda *_, **__: 1e11)
-    small = partial(speed.speed_profile.measure, n_steps=2, n_rows=40)
+    small = partial(speed.speed_profile.measure, n_shown=40, n_rows=40)
     monkeypatch.setattr(speed.speed_profile, "measure", small)
+    before = speed.speed_profile.measure_version
+    small = partial(before, n_shown=40, n_rows=40)
+    monkeypatch.setattr(speed.speed_profile, "measure_version", small)
     shape = dict(rows=20, columns=2, classes=2)
     small = partial(speed.speed_growth.growth, shape, shape, (1, 2), max_steps=2)
     monkeypatch.setattr(speed.speed_growth, "growth", small)
@@ -73,11 +77,14 @@ def test_studies_have_tables_of_their_own(script, monkeypatch, capsys):
     monkeypatch.setattr(speed.speed_peers, "compare", tiny)
     only = "memory,profile,growth,peers"
     options = ["--only", only, "--json", "speed.json", "--growth-figure", "growth.png"]
+    options += ["--before", str(Path(ldmlr_sklearn.__file__).parents[1])]
     speed.main(["given.npz", *options])
     record = json.loads(Path("speed.json").read_text())
     loops = record["profile"]["loops"]
     assert list(loops) == ["training", "drawing"]
     assert all(sum(p["shares"].values()) == pytest.approx(1) for p in loops.values())
+    before = record["profile"]["before"]["loops"]
+    assert before["training"]["flop"] == loops["training"]["flop"] > 0
     assert [len(points) for points in record["growth"].values()] == [2, 2, 2]
     assert Path("growth.png").stat().st_size > 10_000
     (entry,) = record["peers"]["rounds"]

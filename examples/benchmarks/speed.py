@@ -3,7 +3,7 @@
 """How fast the over-sampler and the encoder are, as ratios measured in one run.
 
     python examples/benchmarks/speed.py FEATURES.npz --images IMAGES.npz
-        [--published CLONE] [--only fit,sample,...] [--json OUT]
+        [--published CLONE] [--before CHECKOUT] [--only fit,sample,...] [--json OUT]
 
 The unit of time is 1 TFLOP of float32 products of 2048² matrices on the same machine,
 timed just before. FEATURES.npz holds X_train, y_train, X_test, y_test; IMAGES.npz holds
@@ -126,7 +126,12 @@ def ratio(used, reference, target):
 
 def profile_loops(data, options):
     rate = parts.product_rate(product_dtype(torch.device("cpu")))
-    return speed_profile.measure(data["X_train"], data["y_train"], rate)
+    found = speed_profile.measure(data["X_train"], data["y_train"], rate)
+    if options.before:
+        found["before"] = speed_profile.measure_version(
+            options.before, options.features, rate
+        )
+    return found
 
 
 def grow(data, options):
@@ -182,6 +187,7 @@ def parse(arguments):
     parser.add_argument("features", type=Path)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--published", type=Path)
+    parser.add_argument("--before", type=Path, help="checkout of an earlier version")
     parser.add_argument(
         "--only", help="of " + ", ".join(PARTS), default=",".join(PARTS)
     )

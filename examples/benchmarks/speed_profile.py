@@ -1,7 +1,14 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the time of training and drawing goes, beside the floor of each."""
+"""Where the time of training and drawing goes, beside the floor of each.
 
+The same of an earlier version: its checkout comes first where Python looks for modules.
+"""
+
+import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from functools import partial
@@ -11,6 +18,7 @@ from speed_floor import counted, flop, seconds_of_copies, seconds_of_products
 from torch.profiler import ProfilerActivity, profile
 
 from ldmlr_sklearn import LatentDiffusionOversampler
+from ldmlr_sklearn._trained_diffusion import TrainingParameters
 
 # The first kind that has a word in common with the name of an operation; the rest of
 # them go element by element, or add up elements.
@@ -26,7 +34,7 @@ KINDS = {
 }
 ELEMENTS = "element by element"
 OUTSIDE = "outside torch: NumPy, Python"
-N_STEPS, N_ROWS = 100, 20_000
+N_SHOWN, N_ROWS = 51_200, 20_000
 
 
 def kind_of(operation):
@@ -66,12 +74,15 @@ def summary(seconds, kinds, products, pieces, rate):
     }
 
 
-def measure(X, y, rate, n_steps=N_STEPS, n_rows=N_ROWS):
-    """Profile training steps and drawing on given rows.
+def measure(X, y, rate, n_shown=N_SHOWN, n_rows=N_ROWS):
+    """Profile training on `n_shown` rows, and drawing `n_rows`.
 
     `rate` is that of products of 2048² matrices in the dtype that products have, in
     operations a second.
     """
+    parameters = LatentDiffusionOversampler()._parameters(TrainingParameters)
+    batch_size = parameters.resolved(len(X)).batch_size
+    n_steps = max(1, n_shown // batch_size)
 
     def fit(max_steps):
         params = dict(device="cpu", random_state=0)
@@ -102,7 +113,20 @@ def measure(X, y, rate, n_steps=N_STEPS, n_rows=N_ROWS):
     draw()
     seconds, kinds, work = timed(draw), profiled(draw), counted(draw)
     found["drawing"] = summary(seconds, kinds, work.products, work.pieces, rate)
-    return {"n_steps": n_steps, "n_rows": n_rows, "loops": found}
+    return {"n_shown": n_shown, "n_rows": n_rows, "loops": found}
+
+
+def measure_version(checkout, features, rate, n_shown=N_SHOWN, n_rows=N_ROWS):
+    """Measure the package of a checkout, in a process of its own."""
+    numbers = map(str, (rate, n_shown, n_rows))
+    done = subprocess.run(
+        [sys.executable, __file__, str(features), *numbers],
+        env=os.environ | {"PYTHONPATH": str(checkout)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
 
 
 def timed(function, n_repeats=3):
@@ -117,7 +141,17 @@ def timed(function, n_repeats=3):
 
 def tables(found):
     """Yield title and rows of the profile."""
-    loops = found["loops"].values()
+    before = found.get("before", {"loops": {}})["loops"]
+    loops, head = [], [""]
+    for name, title in (
+        ("training", f"{found['n_shown']:,} rows shown in training"),
+        ("drawing", f"{found['n_rows']:,} rows drawn"),
+    ):
+        loops.append(found["loops"][name])
+        head.append(title)
+        if name in before:
+            loops.append(before[name])
+            head.append("before")
 
     def row(what, value, digits=3):
         return [what, *(f"{value(loop):.{digits}f}" for loop in loops)]
@@ -131,11 +165,7 @@ def tables(found):
     kinds = [*KINDS, ELEMENTS, OUTSIDE]
     lines = [
         *(row(f"{kind}, %", partial(share, kind=kind), 0) for kind in kinds),
-        [
-            "seconds before the first step",
-            f"{found['loops']['training']['before']:.3f}",
-            "–",
-        ],
+        row("seconds before the first step", lambda loop: loop.get("before", 0.0)),
         row("seconds", lambda loop: loop["seconds"]),
         row("10⁹ operations of products", lambda loop: loop["flop"] / 1e9, 1),
         row("they alone, as 2048² products, s", lambda loop: loop["square_products"]),
@@ -143,5 +173,11 @@ def tables(found):
         row("copies of as many bytes as the rest, s", lambda loop: loop["copies"]),
         row("seconds over the last two", lambda loop: loop["seconds"] / floor(loop), 2),
     ]
-    head = ["", f"{found['n_steps']} steps", f"{found['n_rows']:,} rows drawn"]
     yield "Where the time goes, and the floor", [head, *lines]
+
+
+if __name__ == "__main__":
+    with np.load(sys.argv[1]) as given:
+        rows = given["X_train"], given["y_train"]
+    counts = map(int, sys.argv[3:])
+    print(json.dumps(measure(*rows, float(sys.argv[2]), *counts)))
