@@ -133,7 +133,7 @@ class LatentDiffusionOversampler(
         Rows per training step; with fewer rows than that, their number. "auto" is 512
         up to 10,000 rows, and 1024 beyond.
 
-    learning_rate : float, default=4e-3
+    learning_rate : float, default=8e-3
         Peak of the one-cycle schedule of AdamW.
 
     ema_decay : float, default=0.999
@@ -315,7 +315,7 @@ class LatentDiffusionOversampler(
         n_blocks: int = 3,
         max_steps: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
-        learning_rate: float = 4e-3,
+        learning_rate: float = 8e-3,
         ema_decay: float = 0.999,
         class_sampling: float = 0.5,
         label_dropout: float = 0.1,

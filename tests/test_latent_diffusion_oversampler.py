@@ -371,7 +371,7 @@ def test_failure_leaves_a_fitted_estimator_as_it_was(monkeypatch):
         sampler.fit(np.full((4, 2), np.nan), [0, 0, 0, 1])
     with pytest.raises(ValueError, match=r"loss is nan.*Lower the learning_rate"):
         sampler.set_params(learning_rate=1e30).fit_resample(X[:, :2], y)
-    sampler.set_params(learning_rate=4e-3)
+    sampler.set_params(learning_rate=before["learning_rate"])
 
     def interrupted(*args, **kwargs):
         yield torch.tensor(1.0)

@@ -90,7 +90,7 @@ def one_cycle(n_steps: int, peak: float) -> list[float]:
 
 
 class _AdamW:
-    """AdamW with decay 0.01, in one fused call.
+    """AdamW with decay 0.1, in one fused call.
 
     The first `torch.optim.Optimizer` that a process makes loads the compiler of torch,
     which takes about two seconds; the function it calls does not.
@@ -115,7 +115,7 @@ class _AdamW:
             beta1=0.9,
             beta2=0.999,
             lr=learning_rate,
-            weight_decay=0.01,
+            weight_decay=0.1,
             eps=1e-8,
             maximize=False,
         )
