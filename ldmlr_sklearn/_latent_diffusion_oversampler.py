@@ -133,8 +133,9 @@ class LatentDiffusionOversampler(
         Rows per training step; with fewer rows than that, their number. "auto" is 512
         up to 10,000 rows, and 1024 beyond.
 
-    learning_rate : float, default=8e-3
-        Peak of the one-cycle schedule of AdamW.
+    learning_rate : float or "auto", default="auto"
+        Peak of the one-cycle schedule of AdamW. "auto" is 8e-3 for batches of 512 rows
+        or more, and falls with the square root of smaller ones [4]_.
 
     ema_decay : float, default=0.999
         Decay of the moving average of the weights that sampling uses; it starts lower
@@ -237,6 +238,8 @@ class LatentDiffusionOversampler(
        CVPR workshops 2024.
     .. [2] Song, Meng, Ermon. Denoising diffusion implicit models. ICLR 2021.
     .. [3] Ho, Salimans. Classifier-free diffusion guidance. 2022.
+    .. [4] Malladi et al. On the SDEs and scaling rules for adaptive gradient
+       algorithms. NeurIPS 2022.
 
     Examples
     --------
@@ -289,7 +292,10 @@ class LatentDiffusionOversampler(
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "ema_decay": [Interval(Real, 0, 1, closed="left")],
         "class_sampling": [Interval(Real, 0, 1, closed="both")],
         "label_dropout": [Interval(Real, 0, 1, closed="left")],
@@ -315,7 +321,7 @@ class LatentDiffusionOversampler(
         n_blocks: int = 3,
         max_steps: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
-        learning_rate: float = 8e-3,
+        learning_rate: float | Literal["auto"] = "auto",
         ema_decay: float = 0.999,
         class_sampling: float = 0.5,
         label_dropout: float = 0.1,

@@ -49,7 +49,7 @@ class TrainingParameters(NamedTuple):
     n_blocks: int
     max_steps: int | str
     batch_size: int | str
-    learning_rate: float
+    learning_rate: float | str
     ema_decay: float
     class_sampling: float
     label_dropout: float
@@ -63,7 +63,12 @@ class TrainingParameters(NamedTuple):
         if n_steps == "auto":
             most = min(1000, max(300, MAX_SHOWN // batch_size))
             n_steps = int(np.clip(100 * n_rows // batch_size, 300, most))
-        return self._replace(max_steps=n_steps, batch_size=batch_size)
+        rate = self.learning_rate
+        if rate == "auto":
+            rate = 8e-3 * np.sqrt(min(batch_size, 512) / 512).item()
+        return self._replace(
+            max_steps=n_steps, batch_size=batch_size, learning_rate=rate
+        )
 
     def network(self, n_features, n_classes, generator):
         """Make the network, with initial weights."""

@@ -56,20 +56,22 @@ def test_memory_maps_that_are_read_only_are_used_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("n_rows", "batch_size", "expected"),
     [
-        (86, "auto", (86, 300)),
-        (2_000, "auto", (512, 390)),
-        (10_000, "auto", (512, 1000)),
-        (10_001, "auto", (1024, 500)),
-        (10**6, "auto", (1024, 500)),
-        (10**6, 64, (64, 1000)),
-        (10**6, 4096, (4096, 300)),
+        (32, "auto", (32, 300, 2e-3)),
+        (128, "auto", (128, 300, 4e-3)),
+        (2_000, "auto", (512, 390, 8e-3)),
+        (10_000, "auto", (512, 1000, 8e-3)),
+        (10_001, "auto", (1024, 500, 8e-3)),
+        (10**6, "auto", (1024, 500, 8e-3)),
+        (10**6, 128, (128, 1000, 4e-3)),
+        (10**6, 4096, (4096, 300, 8e-3)),
     ],
 )
-def test_steps_and_batches_follow_from_the_rows(n_rows, batch_size, expected):
+def test_training_follows_from_the_rows(n_rows, batch_size, expected):
     sampler = quick(max_steps="auto", batch_size=batch_size)
-    parameters = sampler._parameters(module.TrainingParameters)
-    resolved = parameters.resolved(n_rows)
-    assert (resolved.batch_size, resolved.max_steps) == expected
+    found = sampler._parameters(module.TrainingParameters).resolved(n_rows)
+    assert (found.batch_size, found.max_steps, found.learning_rate) == expected
+    given = sampler.set_params(learning_rate=0.1)._parameters(module.TrainingParameters)
+    assert given.resolved(n_rows).learning_rate == 0.1
 
 
 # Drawing in shards
