@@ -48,7 +48,7 @@ def rivals_of(row, rows):
     rivals = []
     if "LDMLR" in row:
         rivals = [row.replace("LDMLR", "replay"), row.replace(" + LDMLR", "")]
-        rivals += [f"{head}, nothing", f"{head}, ratio 0.0"]
+        rivals += [f"{head}, nothing"]
     elif row.endswith(", latent space"):
         rivals = [other for other in rows if other.startswith(f"{head}, image space")]
         rivals += [f"{head}, replay", f"{head}, nothing"]
