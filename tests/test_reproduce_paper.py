@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from ldmlr_sklearn import _feature_encoder
 from ldmlr_sklearn._backbones._paper_networks import cifar_resnet32
 
 QUICK = ["--seeds", "1", "--head-epochs", "2", "--max-steps", "5", "--out", "out"]
@@ -269,6 +270,25 @@ def test_an_interrupted_command_goes_on_where_it_stopped(reproduce, trainings, c
     assert run("out", 3) == [2]
     assert run("out", 2) == []
     assert result("out", stem) == result("whole", stem)
+
+
+def test_a_trained_encoder_is_not_trained_again(reproduce, trainings, monkeypatch):
+    recipes, train = [], _feature_encoder.train_encoder
+
+    def counted(*arguments, **options):
+        recipes.append(arguments[5].loss)
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(_feature_encoder, "train_encoder", counted)
+    command = ["table1", images(), "--train", "--epochs", "1"]
+    trainings.fail.add(0)  # after the first encoder was trained
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(*command)
+    assert recipes == ["cross_entropy"]
+    trainings.fail.clear()
+    records, _ = reproduce(*command, data="images_trained_1_epochs")
+    assert recipes == ["cross_entropy", "wcdas"]
+    assert {"CE + LDMLR", "WCDAS + LDMLR"} <= {record["row"] for record in records}
 
 
 def test_runs_of_other_data_options_or_code_are_not_taken(
