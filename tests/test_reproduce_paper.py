@@ -111,10 +111,12 @@ def test_rows_of_the_paper_stand_beside_ours(reproduce, script):
     assert numbers.data_set_of(y) == "CIFAR-10-LT IF 100"
     assert numbers.data_set_of(y[1:]) is None
     record = {"data": "a", "seed": 0, "paper": 72.46}
-    record |= reproduce.module.line("CE", {"all": 72.0})
-    other = record | {"seed": 1, "all": 74.0}
-    ((_, lines),) = reproduce.module.tables([record, other])
-    assert lines[1] == ["CE", "72.46", "73.00 ± 1.00", "0 ± 0"]
+    for seconds, shown in ((0, "0 ± 0"), (0.054, "0.05 ± 0.00"), (9.08, "9.1 ± 0.0"),
+                           (42.4, "42 ± 0"), (420.4, "420 ± 0")):  # fmt: skip
+        record |= reproduce.module.line("CE", {"all": 72.0}, seconds)
+        other = record | {"seed": 1, "all": 74.0}
+        ((_, lines),) = reproduce.module.tables([record, other])
+        assert lines[1] == ["CE", "72.46", "73.00 ± 1.00", shown]
 
 
 @pytest.mark.parametrize("by", ["weights", "train"])
