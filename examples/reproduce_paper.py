@@ -314,7 +314,7 @@ def parse(arguments):
             command.add_argument("--guidance", type=float, default=1.0)
         if name == "figure3":
             command.add_argument(
-                "--after", type=int, nargs="+", default=[10, 100, 300, 1000]
+                "--after", type=int, nargs="+", default=[10, 50, 150, 500]
             )
         if name == "steps":
             command.add_argument("--ddim", type=int, nargs="*", default=[5, 10, 50])
