@@ -24,13 +24,16 @@ repeated ("replay"), and as many from Gaussians of one covariance. Gains over re
 over no row added have paired 95 % intervals, a bootstrap over the test rows, for all
 classes and for each group of classes.
 
-Every data set has a record of its own, ``COMMAND_DATA.json`` with a table (``.rst``).
+Every data set has a record of its own, ``COMMAND_DATA.json`` with a table (``.rst``),
+written anew after every seed. An interrupted command that is given again, or given with
+more seeds, goes on where it stopped: seeds, trained encoders and features are kept in
+the folder ``runs`` beside the records, and are taken from there as long as code, data
+and options are the same.
 """
 
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -42,77 +45,48 @@ import paper_data
 import paper_runs
 from accuracy import machine
 from accuracy_tables import as_rst, as_text
-from image_diffusion import generate_images
+from kept_runs import Run, kept_run
 from paper_figures import draw_growth, draw_images, draw_ratio
 from paper_numbers import TABLE_1, TABLE_2, data_set_of, is_imagenet_lt
-from paper_runs import GROUPS, Generators, amounts, balancing, follow
+from paper_runs import GROUPS, amounts, balancing
+from paper_seeds import amounts_added, growth, line, methods, sampling_steps, spaces
 from paper_tables import difference_tables, differences, tables
 
 from ldmlr_sklearn.metrics import frechet_distance
 from ldmlr_sklearn.sampling_strategies import RatioStrategy
 
 OUT = Path(__file__).parent / "benchmarks" / "paper"
-SAMPLERS = ("none", "LDMLR", "replay", "Gaussian")
-RATIOS = (0.0, 0.1, 0.2, 0.5, 1.0)
+SHARES = (0.1, 0.2, 0.5, 1.0)
 
 
-def named(row, sampler):
-    """Name a row of the table as the paper does."""
-    return row if sampler == "none" else f"{row} + {sampler}"
-
-
-def record(name, row, seed, found, paper=None, seconds=0.0, **more):
-    """One line of the JSON file."""
-    found = dict(found)
-    hits = found.pop("hits", None)
-    seconds += found.pop("head_seconds", 0.0)
-    return {
-        "data": name,
-        "row": row,
-        "seed": seed,
-        "paper": paper,
-        **{key: round(value, 4) for key, value in found.items()},
-        **more,
-        "seconds": round(seconds, 2),
-        "_hits": hits,  # which test rows were right, for intervals; not written
-    }
-
-
-def heads_on(split, rows, seed, options, kinds=("cross_entropy", "wcdas")):
-    """Score all heads on rows that a generator returned; row -> scores."""
-    X, y, _ = rows
-    found = {}
-    for loss in kinds:
-        found |= follow(
-            split,
-            X,
-            y,
-            seed,
-            loss=loss,
-            max_epochs=options.head_epochs,
-            concentration=options.concentration,
-        )
-    return found
+def over_seeds(run, name, split, options, **more):
+    """Yield the data's name and a run for every seed."""
+    settings = argparse.Namespace(**told(options))
+    del settings.seeds
+    for seed in range(options.seeds):
+        made = kept_run(options.out / "runs", run, seed, split, settings, **more)
+        lines = [
+            {"data": name, "seed": seed, "paper": None} | each for each in made.lines
+        ]
+        yield name, made._replace(lines=lines)
 
 
 def compare_methods(name, split, options, printed, kinds=("cross_entropy", "wcdas")):
-    """Yield records of CE, label shift and WCDAS, each with all samplers."""
+    """Yield runs of CE, label shift and WCDAS, each with all samplers."""
     if split.head is not None and "cross_entropy" in kinds:
-        for row, found in paper_runs.published(split).items():
-            yield record(name, row, 0, found, printed.get(row.split(",")[0]))
-    for seed in range(options.seeds):
-        generators = Generators(split, seed, options.max_steps)
-        for sampler in SAMPLERS:
-            rows = generators.draw(sampler, balancing(split.y_train))
-            for row, found in heads_on(split, rows, seed, options, kinds).items():
-                row = named(row, sampler)
-                yield record(name, row, seed, found, printed.get(row), rows[2])
-            if split.head is not None and "cross_entropy" in kinds:
-                found = paper_runs.anchored(split, *rows[:2], seed)
-                row = named("label shift", sampler)
-                paper = printed.get(row)
-                row += ", from the encoder's head"
-                yield record(name, row, seed, found, paper, rows[2])
+        own = paper_runs.published(split).items()
+        lines = [{"data": name, "seed": 0} | line(row, found) for row, found in own]
+        yield name, beside(printed, Run(lines, machine()))
+    for _, made in over_seeds(methods, name, split, options, kinds=kinds):
+        yield name, beside(printed, made)
+
+
+def beside(printed, made):
+    """Put what the paper prints into the lines of a run."""
+    lines = [
+        each | {"paper": printed.get(each["row"].split(",")[0])} for each in made.lines
+    ]
+    return made._replace(lines=lines)
 
 
 def table1(options):
@@ -137,69 +111,57 @@ def table2(options):
     split = paper_data.load_lists(*options.lists, options.root)
     name = named_data(options.lists[0], options)
     options.test_rows[name] = paper_runs.test_rows(split)
-    printed = TABLE_2 if is_imagenet_lt(split.y_train) else {}
+    known = TABLE_2 if is_imagenet_lt(split.y_train) else {}
+    printed = {row: " / ".join(map(str, groups)) for row, groups in known.items()}
     recipes = ("CE", "WCDAS") if options.train else (None,)
     for recipe in recipes:
         features, _ = encode(split, options, recipe)
         kinds = {"CE": ("cross_entropy",), "WCDAS": ("wcdas",)}.get(
             recipe, ("cross_entropy", "wcdas")
         )
-        for found in compare_methods(name, features, options, {}, kinds):
-            paper = printed.get(found["row"].split(",")[0])
-            found["paper"] = paper and " / ".join(map(str, paper))
-            yield found
+        yield from compare_methods(name, features, options, printed, kinds)
+
+
+def in_groups(y, amounts, *chosen):
+    """Keep the rows to add to classes of the chosen groups."""
+    group_of = paper_runs.groups_of(y)
+    return np.array([n if group_of[c] in chosen else 0 for c, n in enumerate(amounts)])
 
 
 def groups(options):
     """Which classes are generated, and what each group of classes gains."""
     for name, split in load_features(options):
         y = split.y_train
-        group_of = paper_runs.groups_of(y)
         full = balancing(y)
-
-        def only(*chosen, full=full, group_of=group_of):
-            return np.array(
-                [n if group_of[c] in chosen else 0 for c, n in enumerate(full)]
-            )
-
         cases = {
             "nothing": np.zeros_like(full),
-            **{group: only(group) for group in GROUPS},
-            "medium and few": only("medium", "few"),
+            **{group: in_groups(y, full, group) for group in GROUPS},
+            "medium and few": in_groups(y, full, "medium", "few"),
             "all, to balance": full,
             "all, a fifth of each": amounts(y, RatioStrategy(0.2, 5)),
         }
-        yield from over_amounts(name, split, options, cases)
+        yield from over_seeds(amounts_added, name, split, options, cases=cases)
 
 
 def ratio(options):
-    """Accuracy against the share of rows that is generated, as figure 2."""
+    """Accuracy against the share of rows that is generated, as figure 2.
+
+    A share is one of the rows of each class ("in proportion", the paper's way), or one
+    of the rows that each class, or each class of the tail, lacks to balance.
+    """
     for name, split in load_features(options):
         y = split.y_train
-        cases = {f"ratio {r}": amounts(y, RatioStrategy(r, 0)) for r in RATIOS}
-        cases["to balance"] = balancing(y)
-        drawn = []
-        for found in over_amounts(name, split, options, cases):
-            drawn.append(found)
-            yield found
-        draw_ratio(options.out / f"ratio_{name}.png", drawn, split.y_test)
-
-
-def over_amounts(name, split, options, cases):
-    """Yield records of CE and label shift for each number of rows added."""
-    for seed in range(options.seeds):
-        generators = Generators(split, seed, options.max_steps)
-        for case, extra in cases.items():
-            samplers = ("none",) if not extra.any() else ("LDMLR", "replay", "Gaussian")
-            for sampler in samplers:
-                rows = generators.draw(sampler, extra)
-                found = heads_on(split, rows, seed, options, ("cross_entropy",))
-                for row, values in found.items():
-                    row = f"{row}, {case}" + (
-                        "" if sampler == "none" else f": {sampler}"
-                    )
-                    added = int(extra.sum())
-                    yield record(name, row, seed, values, None, rows[2], n_added=added)
+        cases = {"nothing": np.zeros_like(balancing(y))}
+        for share in SHARES:
+            missing = np.round(share * balancing(y)).astype(int)
+            cases[f"in proportion {share}"] = amounts(y, RatioStrategy(share, 0))
+            cases[f"all classes {share}"] = missing
+            cases[f"tail only {share}"] = in_groups(y, missing, "few")
+        lines = []
+        for _, made in over_seeds(amounts_added, name, split, options, cases=cases):
+            lines += made.lines
+            yield name, made
+        draw_ratio(options.out / f"ratio_{name}.png", lines, split.y_test)
 
 
 def image_space(options):
@@ -208,38 +170,18 @@ def image_space(options):
         if paper_data.is_features(split):
             raise SystemExit("image-space needs images: give an .npz of images.")
         features, encoder = encode(split, options, keep=True)
-        extra = np.minimum(balancing(split.y_train), options.per_class)
-        labels = np.repeat(np.arange(len(extra)), extra)
-        for seed in range(options.seeds):
-            generators = Generators(features, seed, options.max_steps)
-            rows = {"nothing": generators.draw("none", extra)}
-            rows["latent space"] = generators.draw("LDMLR", extra)
-            rows["replay"] = generators.draw("replay", extra)
-            n_steps = {"latent space": len(generators.sampler.loss_curve_)}
-            for times in options.budgets:
-                case = f"image space, {times:g} × the time"
-                start = time.perf_counter()
-                images, n_steps[case] = generate_images(
-                    split.X_train,
-                    split.y_train,
-                    labels,
-                    times * generators.fit_seconds,
-                    seed=seed,
-                    guidance=options.guidance,
-                )
-                X = np.concatenate([features.X_train, encoder.transform(images)])
-                y = np.concatenate([split.y_train, labels])
-                rows[case] = X, y, time.perf_counter() - start
-            if seed == 0:  # of the largest budget
-                path = options.out / f"image_space_{name}.png"
-                draw_images(path, split.X_train, split.y_train, images, labels)
-            for case, drawn in rows.items():
-                found = heads_on(features, drawn, seed, options, ("cross_entropy",))
-                more = {"n_added": len(drawn[1]) - len(split.y_train)}
-                more["n_steps"] = n_steps.get(case)
-                for row, values in found.items():
-                    row = f"{row}, {case}"
-                    yield record(name, row, seed, values, None, drawn[2], **more)
+        more = dict(images=split, encoder=encoder)
+        first = None
+        for _, made in over_seeds(spaces, name, features, options, **more):
+            first = first or made.lines[-1]  # of the largest budget
+            yield name, made
+        drawn = first["_images"], first["_labels"]
+        draw_images(
+            options.out / f"image_space_{name}.png",
+            split.X_train,
+            split.y_train,
+            *drawn,
+        )
 
 
 def figure3(options):
@@ -249,43 +191,20 @@ def figure3(options):
         real = split.X_train[split.y_train == rarest]
         unseen = split.X_test[split.y_test == rarest]
         found = {"distance": float(frechet_distance(unseen, real))}
-        yield record(name, "training rows, to unseen", 0, found)
+        own = {"data": name, "seed": 0} | line("training rows, to unseen", found)
+        yield name, Run([own], machine())
         generated = {}
-        for n_steps in options.after:
-            for seed in range(options.seeds):
-                generators = Generators(split, seed, n_steps)
-                labels = np.full(len(unseen), rarest)
-                new = generators.sampler.sample(labels, random_state=seed)
-                generated.setdefault(n_steps, new)
-                found = {"distance": float(frechet_distance(unseen, new))}
-                row = f"generated after {n_steps} steps, to unseen"
-                yield record(name, row, seed, found, None, generators.fit_seconds)
-        path = options.out / f"figure3_{name}.png"
-        draw_growth(path, split, unseen, real, generated)
+        for _, made in over_seeds(growth, name, split, options):
+            new = [each["_rows"] for each in made.lines]
+            generated = generated or dict(zip(options.after, new, strict=True))
+            yield name, made
+        draw_growth(options.out / f"figure3_{name}.png", split, unseen, real, generated)
 
 
 def steps(options):
     """DDIM in few steps against ancestral DDPM sampling in many."""
     for name, split in load_features(options):
-        extra = np.minimum(balancing(split.y_train), options.per_class)
-        for seed in range(options.seeds):
-            generators = Generators(split, seed, options.max_steps)
-            cases = {"nothing": (generators.draw("none", extra), 0.0)}
-            sampled = [("DDIM", n, 0.0) for n in options.ddim]
-            sampled += [("DDPM", n, 1.0) for n in options.ddpm]
-            for method, n_steps, eta in sampled:
-                generators.sampler.set_params(n_inference_steps=n_steps, eta=eta)
-                rows = generators.draw("LDMLR", extra)
-                # The seconds of interest are those of sampling.
-                seconds = rows[2] - generators.fit_seconds
-                cases[f"{method} in {n_steps} steps"] = rows, seconds
-            for case, (rows, seconds) in cases.items():
-                found = heads_on(split, rows, seed, options, ("cross_entropy",))
-                added = len(rows[1]) - len(split.y_train)
-                for row, values in found.items():
-                    values.pop("head_seconds")
-                    row = f"{row}, {case}"
-                    yield record(name, row, seed, values, None, seconds, n_added=added)
+        yield from over_seeds(sampling_steps, name, split, options)
 
 
 COMMANDS = {
@@ -340,6 +259,7 @@ def encode(split, options, recipe=None, keep=False):
         checkpoint=recipe and options.out / f"encoder_{recipe.lower()}.ckpt",
         weights=options.weights,
         image_size=options.image_size,
+        memory=options.out / "runs",
         verbose=1,
     )
     features, seconds = paper_data.encode(split, encoder)
@@ -394,7 +314,7 @@ def parse(arguments):
             command.add_argument("--guidance", type=float, default=1.0)
         if name == "figure3":
             command.add_argument(
-                "--after", type=int, nargs="+", default=[10, 100, 300, 1000]
+                "--after", type=int, nargs="+", default=[10, 50, 150, 500]
             )
         if name == "steps":
             command.add_argument("--ddim", type=int, nargs="*", default=[5, 10, 50])
@@ -407,28 +327,44 @@ def parse(arguments):
     return options
 
 
+def told(options):
+    """Return the options that a record names."""
+    private = {"out", "data", "root", "lists", "weights", "test_rows"}
+    return {key: value for key, value in vars(options).items() if key not in private}
+
+
+def write(name, lines, made_on, options):
+    """Write the record of the runs so far; return title and rows of its tables."""
+    gains = differences(lines, {name: options.test_rows[name]})
+    records = [
+        {key: value for key, value in each.items() if not key.startswith("_")}
+        for each in lines
+    ]
+    contents = {"options": told(options), "machine": made_on, "records": records}
+    contents["differences"] = gains
+    shown = [*tables(records), *difference_tables(gains)]
+    path = options.out / f"{options.command.replace('-', '_')}_{name}.json"
+    replace(path, json.dumps(contents, indent=1) + "\n")
+    replace(path.with_suffix(".rst"), "\n".join(as_rst(*table) for table in shown))
+    return shown
+
+
+def replace(path, text):
+    """Write a file in one step: an interruption leaves the old one or the new one."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
+
+
 def main(arguments=None):
     options = parse(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    found = list(tqdm(COMMANDS[options.command](options), unit="row"))
-    gains = differences(found, options.test_rows)
-    for line in found:
-        del line["_hits"]
-    private = {"out", "data", "root", "lists", "weights", "test_rows"}
-    told = {k: v for k, v in vars(options).items() if k not in private}
-    for name in dict.fromkeys(line["data"] for line in found):
-        own = [line for line in found if line["data"] == name]
-        own_gains = {name: gains[name]} if name in gains else {}
-        contents = {"options": told, "machine": machine(), "records": own}
-        contents["differences"] = own_gains
-        stem = f"{options.command.replace('-', '_')}_{name}"
-        path = options.out / f"{stem}.json"
-        path.write_text(json.dumps(contents, indent=1) + "\n")
-        shown = [*tables(own), *difference_tables(own_gains)]
-        path.with_suffix(".rst").write_text(
-            "\n".join(as_rst(*table) for table in shown)
-        )
-        for table in shown:
+    found, shown = {}, {}
+    for name, made in tqdm(COMMANDS[options.command](options), unit="run"):
+        found.setdefault(name, []).extend(made.lines)
+        shown[name] = write(name, found[name], made.machine, options)
+    for each in shown.values():
+        for table in each:
             print(as_text(*table))
 
 

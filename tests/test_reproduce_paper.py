@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from ldmlr_sklearn import _feature_encoder
 from ldmlr_sklearn._backbones._paper_networks import cifar_resnet32
 
 QUICK = ["--seeds", "1", "--head-epochs", "2", "--max-steps", "5", "--out", "out"]
@@ -109,10 +110,13 @@ def test_rows_of_the_paper_stand_beside_ours(reproduce, script):
     y = np.repeat(np.arange(10), counts)
     assert numbers.data_set_of(y) == "CIFAR-10-LT IF 100"
     assert numbers.data_set_of(y[1:]) is None
-    record = reproduce.module.record("a", "CE", 0, {"all": 72.0}, 72.46)
-    other = record | {"seed": 1, "all": 74.0}
-    ((_, lines),) = reproduce.module.tables([record, other])
-    assert lines[1] == ["CE", "72.46", "73.00 ± 1.00", "0 ± 0"]
+    record = {"data": "a", "seed": 0, "paper": 72.46}
+    for seconds, shown in ((0, "0 ± 0"), (0.054, "0.05 ± 0.00"), (9.08, "9.1 ± 0.0"),
+                           (42.4, "42 ± 0"), (420.4, "420 ± 0")):  # fmt: skip
+        record |= reproduce.module.line("CE", {"all": 72.0}, seconds)
+        other = record | {"seed": 1, "all": 74.0}
+        ((_, lines),) = reproduce.module.tables([record, other])
+        assert lines[1] == ["CE", "72.46", "73.00 ± 1.00", shown]
 
 
 @pytest.mark.parametrize("by", ["weights", "train"])
@@ -186,15 +190,130 @@ def test_groups(reproduce):
 
 
 def test_ratio(reproduce):
-    records, _ = reproduce("ratio", features())
+    records, table = reproduce("ratio", features())
     added = {record["row"]: record["n_added"] for record in records}
-    assert added["CE, ratio 0.0"] == 0
-    assert added["CE, ratio 0.5: LDMLR"] == 20 + 6 + 2
-    assert added["label shift, to balance: replay"] == 64
+    # Of 40, 12 and 4 rows; 28 and 36 are missing to balance.
+    assert added["CE, nothing"] == 0
+    assert added["CE, in proportion 0.5: LDMLR"] == 20 + 6 + 2
+    assert added["CE, all classes 0.5: Gaussian"] == 14 + 18
+    assert added["CE, tail only 0.5: replay"] == 18
+    assert added["label shift, all classes 1.0: replay"] == 64
     gains = reproduce.contents["differences"]["features"]
-    assert "CE, ratio 0.2: LDMLR - CE, ratio 0.2: replay" in gains
-    assert "label shift, to balance: LDMLR - label shift, ratio 0.0" in gains
+    for way in ("in proportion", "all classes", "tail only"):
+        for share in (0.1, 0.2, 0.5, 1.0):
+            for head in ("CE", "label shift"):
+                row = f"{head}, {way} {share}: LDMLR"
+                assert f"{row} - {row.replace('LDMLR', 'replay')}" in gains
+                assert f"{row} - {head}, nothing" in gains
+                assert f'"{row}", "{head}, nothing", "' in table
     assert Path("out/ratio_features.png").stat().st_size > 10_000
+
+
+@pytest.fixture
+def trainings(script, monkeypatch):
+    """Count the diffusion models that are trained; seeds in `fail` are interrupted."""
+    seeds = script("paper_seeds")
+
+    class Counted(seeds.Generators):
+        found, fail = [], set()
+
+        def __init__(self, split, seed, *options):
+            self.found.append(seed)
+            if seed in self.fail:
+                raise KeyboardInterrupt
+            super().__init__(split, seed, *options)
+
+    monkeypatch.setattr(seeds, "Generators", Counted)
+    return Counted
+
+
+def result(out, stem):
+    """Read a record and its table, less dates and seconds."""
+    contents = json.loads(Path(out, f"{stem}.json").read_text())
+    del contents["machine"]["date"]
+    for record in contents["records"]:
+        del record["seconds"]
+    table = Path(out, f"{stem}.rst").read_text()
+    return contents, re.sub(r', "[^"]*"$', "", table, flags=re.M)
+
+
+@pytest.mark.parametrize("command", ["table1", "figure3", "image-space"])
+def test_an_interrupted_command_goes_on_where_it_stopped(reproduce, trainings, command):
+    data = ["features.npz"]
+    features()
+    if command == "image-space":
+        data = [images("features.npz"), "--weights", weights(), "--per-class", "2"]
+        # A budget of no time, so that runs do not depend on the machine's.
+        data += ["--budgets", "0"]
+    if command == "figure3":
+        data += ["--after", "3"]
+    stem = f"{command.replace('-', '_')}_features"
+
+    def run(out, n_seeds):
+        trainings.found.clear()
+        reproduce.module.main(
+            [command, *map(str, data), *QUICK, "--seeds", str(n_seeds), "--out", out]
+        )
+        return list(trainings.found)
+
+    assert run("whole", 2) == [0, 1]
+    trainings.fail.add(1)
+    with pytest.raises(KeyboardInterrupt):
+        run("out", 2)
+    contents, _ = result("out", stem)
+    assert {record["seed"] for record in contents["records"]} == {0}
+    assert not list(Path("out").glob("*.part"))
+    trainings.fail.clear()
+    assert run("out", 2) == [1]
+    assert result("out", stem) == result("whole", stem)
+    for picture in Path("whole").glob("*.png"):
+        assert (Path("out") / picture.name).read_bytes() == picture.read_bytes()
+    # One more seed is one more run; fewer are none.
+    assert run("out", 3) == [2]
+    assert run("out", 2) == []
+    assert result("out", stem) == result("whole", stem)
+
+
+def test_a_trained_encoder_is_not_trained_again(reproduce, trainings, monkeypatch):
+    recipes, train = [], _feature_encoder.train_encoder
+
+    def counted(*arguments, **options):
+        recipes.append(arguments[5].loss)
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(_feature_encoder, "train_encoder", counted)
+    command = ["table1", images(), "--train", "--epochs", "1"]
+    trainings.fail.add(0)  # after the first encoder was trained
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(*command)
+    assert recipes == ["cross_entropy"]
+    trainings.fail.clear()
+    records, _ = reproduce(*command, data="images_trained_1_epochs")
+    assert recipes == ["cross_entropy", "wcdas"]
+    assert {"CE + LDMLR", "WCDAS + LDMLR"} <= {record["row"] for record in records}
+
+
+def test_runs_of_other_data_options_or_code_are_not_taken(
+    reproduce, trainings, monkeypatch
+):
+    def run(command, *options):
+        trainings.found.clear()
+        reproduce(command, "features.npz", *options)
+        return list(trainings.found)
+
+    features()
+    # Both draw by the same function, but other numbers of rows.
+    monkeypatch.setattr("reproduce_paper.SHARES", (1.0,))
+    assert [run("groups"), run("ratio"), run("ratio")] == [[0], [0], []]
+    monkeypatch.setattr("reproduce_paper.SHARES", (0.5,))
+    assert [run("ratio"), run("ratio")] == [[0], []]
+    once = ["--after", "3"]
+    assert [run("figure3", *once), run("figure3", *once)] == [[0], []]
+    assert run("figure3", "--after", "4") == [0]
+    features(counts=(40, 12, 5))
+    assert [run("figure3", *once), run("figure3", *once)] == [[0], []]
+    monkeypatch.setattr("kept_runs.CODE", "changed")
+    assert run("figure3", *once) == [0]
 
 
 def test_image_space(reproduce):

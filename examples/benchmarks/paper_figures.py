@@ -34,45 +34,52 @@ def draw_growth(path, split, unseen, real, generated):
 
 
 def draw_ratio(path, records, y_test):
-    """Draw what a generator gains over no row added, with 95 % intervals.
+    """Draw what generators gain over no row added, with 95 % intervals.
 
-    Rows in proportion to the class frequencies are a line, full balance a point.
+    A row of plots for each head, a column for each way to spread the added rows over
+    the classes.
     """
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    for ax, row in zip(figure.subplots(1, 2), ("CE", "label shift"), strict=True):
-        hits = {}
-        for found in records:
-            head, _, case = found["row"].partition(", ")
-            if head == row:
-                hits.setdefault((case, found["n_added"]), []).append(found["_hits"])
-        hits = {key: np.mean(each, axis=0) for key, each in hits.items()}
-        (nothing,) = (each for (_, n), each in hits.items() if not n)
-        for color, sampler in zip(("C0", "C1", "C2"), SAMPLERS, strict=True):
-            own = {k: v for k, v in hits.items() if k[0].endswith(f": {sampler}")}
-            for shape, balance, label in (("o-", False, sampler), ("s", True, None)):
+    hits = {}  # (head, way, sampler) -> rows added -> right test rows, a seed each
+    for found in records:
+        head, _, case = found["row"].partition(", ")
+        amount, _, sampler = case.partition(": ")
+        way = amount.rpartition(" ")[0]
+        curve = hits.setdefault((head, way, sampler), {})
+        curve.setdefault(found["n_added"], []).append(found["_hits"])
+    heads, ways = (list(dict.fromkeys(key[i] for key in hits)) for i in (0, 1))
+    ways.remove("")  # no row added
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    plots = figure.subplots(
+        len(heads), len(ways), sharex=True, sharey="row", squeeze=False
+    )
+    for head, row in zip(heads, plots, strict=True):
+        right = {
+            key[1:]: {n: np.mean(each, axis=0) for n, each in curve.items()}
+            for key, curve in hits.items()
+            if key[0] == head
+        }
+        nothing = right["", ""][0]
+        for way, ax in zip(ways, row, strict=True):
+            for sampler, shape in zip(SAMPLERS, "os^", strict=True):
                 points = [
-                    (n, *bootstrap_interval(100 * (each - nothing), y_test))
-                    for (case, n), each in own.items()
-                    if case.startswith("to balance") == balance
+                    (
+                        n,
+                        *bootstrap_interval(
+                            100 * (np.mean(each, axis=0) - nothing), y_test
+                        ),
+                    )
+                    for n, each in sorted(hits[head, way, sampler].items())
                 ]
                 added, gain, low, high = np.transpose(points)
-                ax.errorbar(
-                    added,
-                    gain,
-                    (gain - low, high - gain),
-                    fmt=shape,
-                    ms=4,
-                    color=color,
-                    label=label,
-                )
-        ax.axhline(0, color="0.6", lw=0.8)
-        ax.set(
-            title=f"{row}: squares are full balance",
-            xlabel="rows added",
-            ylabel="gain in points, 95 % interval",
-        )
-        ax.legend()
-    figure.savefig(path, dpi=110)
+                spread = gain - low, high - gain
+                ax.errorbar(added, gain, spread, fmt=f"{shape}-", ms=4, label=sampler)
+            ax.axhline(0, color="0.6", lw=0.8)
+            ax.set_title(f"{head}, {way}")
+        row[0].set_ylabel("gain in points, 95 % interval")
+    for ax in plots[-1]:
+        ax.set_xlabel("rows added")
+    plots[0, 0].legend()
+    figure.savefig(path, dpi=90)
 
 
 def draw_images(path, X, y, new, labels):

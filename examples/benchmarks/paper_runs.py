@@ -50,7 +50,7 @@ def scores(split, y_pred):
             recalls.setdefault(group, []).append(recall)
     found = {group: float(np.mean(recalls[group])) for group in recalls}
     accuracy = shot_accuracy(split.y_test, y_pred, split.y_train)
-    hits = (y_pred == split.y_test).astype(float)
+    hits = y_pred == split.y_test
     return {**found, "all": 100 * float(accuracy.all), "hits": hits}
 
 

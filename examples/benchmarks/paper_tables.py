@@ -7,7 +7,7 @@ from accuracy_scores import bootstrap_interval
 from accuracy_tables import cell
 from paper_runs import GROUPS
 
-# column of a record -> title, digits
+# column of a record -> title, digits (None: two that count)
 TITLES = {
     "paper": ("paper", 2),
     "all": ("ours", 2),
@@ -16,8 +16,14 @@ TITLES = {
     "n_added": ("rows added", 0),
     "n_steps": ("training steps", 0),
     "distance": ("Fréchet distance", 1),
-    "seconds": ("seconds", 0),
+    "seconds": ("seconds", None),
 }
+
+
+def two_that_count(values):
+    """Return the number of digits after the point that shows two of a mean."""
+    mean = abs(np.mean(values))
+    return int(np.clip(1 - np.floor(np.log10(mean)), 0, 2)) if mean else 0
 
 
 def tables(records):
@@ -34,7 +40,10 @@ def tables(records):
                     cells.append(str(of_row[0]["paper"] or "–"))
                     continue
                 values = [{key: found.get(key)} for found in of_row]
-                cells.append(cell(values, key, TITLES[key][1]))
+                digits = TITLES[key][1]
+                if digits is None:
+                    digits = two_that_count([found[key] for found in of_row])
+                cells.append(cell(values, key, digits))
             lines.append([row, *cells])
         n_seeds = 1 + max(found["seed"] for found in own)
         what = "accuracy in %, " if "all" in columns else ""
@@ -48,7 +57,7 @@ def rivals_of(row, rows):
     rivals = []
     if "LDMLR" in row:
         rivals = [row.replace("LDMLR", "replay"), row.replace(" + LDMLR", "")]
-        rivals += [f"{head}, nothing", f"{head}, ratio 0.0"]
+        rivals += [f"{head}, nothing"]
     elif row.endswith(", latent space"):
         rivals = [other for other in rows if other.startswith(f"{head}, image space")]
         rivals += [f"{head}, replay", f"{head}, nothing"]
