@@ -66,7 +66,7 @@ def counting():
     return FlopCounterMode(display=False, custom_mapping=in_place)
 
 
-def loops(X, y, n_steps=200, n_rows=20_000, n_rounds=7):
+def loops(X, y, n_steps=200, n_rows=20_000, n_rounds=15):
     """Rates of the training and the drawing loop over that of products of matrices.
 
     Every round times products and loops one after the other, so that a machine that

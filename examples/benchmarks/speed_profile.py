@@ -34,7 +34,7 @@ KINDS = {
 }
 ELEMENTS = "element by element"
 OUTSIDE = "outside torch: NumPy, Python"
-N_SHOWN, N_ROWS = 51_200, 20_000
+N_SHOWN, N_ROWS = 204_800, 20_000
 
 
 def kind_of(operation):
