@@ -5,6 +5,8 @@
 import copy
 import itertools
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from ldmlr_sklearn.diffusion import (
     sample_ddim,
     train,
 )
-from ldmlr_sklearn.diffusion._training import one_cycle
+from ldmlr_sklearn.diffusion._training import _AdamW, one_cycle
 
 DIFFUSERS_SCHEDULES = {"cosine": "squaredcos_cap_v2", "linear": "linear"}
 
@@ -394,3 +396,34 @@ def test_without_gradients_one_label_gives_the_same_rows_in_place():
         rows = network(xt, t, label)
     torch.testing.assert_close(rows, network(xt, t, label))
     assert torch.equal(xt, before)
+
+
+def test_weights_move_as_those_of_torchs_adamw():
+    generator = torch.Generator().manual_seed(0)
+    start = [
+        torch.randn(3, 4, generator=generator),
+        torch.randn(5, generator=generator),
+    ]
+    ours = [torch.nn.Parameter(weight.clone()) for weight in start]
+    theirs = [torch.nn.Parameter(weight.clone()) for weight in start]
+    update = _AdamW(ours)
+    optimizer = torch.optim.AdamW(theirs, weight_decay=0.1)
+    for rate in (0.1, 0.03, 0.2):
+        gradients = [torch.randn(w.shape, generator=generator) for w in start]
+        for weight, gradient in zip(theirs, gradients, strict=True):
+            weight.grad = gradient
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        update(gradients, rate)
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.equal(ours[0], start[0])
+
+
+def test_training_does_not_load_the_compiler():
+    code = (
+        "import sys, numpy as np, ldmlr_sklearn as l\n"
+        "X, y = np.random.default_rng(0).normal(size=(12, 2)), [0] * 8 + [1] * 4\n"
+        "l.LatentDiffusionOversampler(max_steps=2).fit_resample(X, y)\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -64,8 +64,7 @@ def test_studies_have_tables_of_their_own(script, monkeypatch, capsys):
     monkeypatch.setattr(parts, "product_rate", lambda *_, **__: 1e11)
     small = partial(speed.speed_profile.measure, n_shown=40, n_rows=40)
     monkeypatch.setattr(speed.speed_profile, "measure", small)
-    before = speed.speed_profile.measure_version
-    small = partial(before, n_shown=40, n_rows=40)
+    small = partial(speed.speed_profile.measure_version, n_shown=40, n_rows=40)
     monkeypatch.setattr(speed.speed_profile, "measure_version", small)
     shape = dict(rows=20, columns=2, classes=2)
     small = partial(speed.speed_growth.growth, shape, shape, (1, 2), max_steps=2)
@@ -83,8 +82,8 @@ def test_studies_have_tables_of_their_own(script, monkeypatch, capsys):
     loops = record["profile"]["loops"]
     assert list(loops) == ["training", "drawing"]
     assert all(sum(p["shares"].values()) == pytest.approx(1) for p in loops.values())
-    before = record["profile"]["before"]["loops"]
-    assert before["training"]["flop"] == loops["training"]["flop"] > 0
+    earlier = record["profile"]["earlier"]["loops"]
+    assert earlier["training"]["flop"] == loops["training"]["flop"] > 0
     assert [len(points) for points in record["growth"].values()] == [2, 2, 2]
     assert Path("growth.png").stat().st_size > 10_000
     (entry,) = record["peers"]["rounds"]
@@ -180,6 +179,21 @@ def test_products_and_bytes_are_counted(script):
     assert work.pieces == Counter({b.numel() * 4: 3 + 2})
     layout = floor.Layout.of(torch.ones(5, 4, dtype=torch.bfloat16).t())
     assert floor.Layout.of(layout.make()) == layout
+
+
+def test_rates_of_loops_are_operations_over_those_of_products(script, monkeypatch):
+    parts, floor = script("speed_parts"), script("speed_floor")
+    X, y = rows((40, 24, 12))
+    assert parts._seconds_a_step(X, y, n_steps=3) > 0
+    rates = {torch.float32: 1e9, torch.bfloat16: 4e9}
+    monkeypatch.setattr(parts, "product_rate", rates.__getitem__)
+    monkeypatch.setattr(parts, "_seconds_a_step", lambda *_: 0.5)
+    found = parts.loops(X, y, n_steps=3, n_rows=40, n_rounds=3)
+    step = floor.counted(lambda: parts._sampler(max_steps=1).fit(X, y)).products
+    n_flop = sum(floor.flop(product) * n for product, n in step.items())
+    assert found["training", "float32"] == pytest.approx(n_flop / 0.5 / 1e9)
+    for loop in ("training", "drawing"):
+        assert found[loop, "float32"] == pytest.approx(4 * found[loop, "bfloat16"])
 
 
 def test_products_that_add_in_place_are_counted(script):

@@ -53,12 +53,7 @@ def draw_ratio(path, records, y_test):
         len(heads), len(ways), sharex=True, sharey="row", squeeze=False
     )
     for head, row in zip(heads, plots, strict=True):
-        right = {
-            key[1:]: {n: np.mean(each, axis=0) for n, each in curve.items()}
-            for key, curve in hits.items()
-            if key[0] == head
-        }
-        nothing = right["", ""][0]
+        nothing = np.mean(hits[head, "", ""][0], axis=0)
         for way, ax in zip(ways, row, strict=True):
             for sampler, shape in zip(SAMPLERS, "os^", strict=True):
                 points = [

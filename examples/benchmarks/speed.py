@@ -128,7 +128,7 @@ def profile_loops(data, options):
     rate = parts.product_rate(product_dtype(torch.device("cpu")))
     found = speed_profile.measure(data["X_train"], data["y_train"], rate)
     if options.before:
-        found["before"] = speed_profile.measure_version(
+        found["earlier"] = speed_profile.measure_version(
             options.before, options.features, rate
         )
     return found

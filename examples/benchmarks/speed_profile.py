@@ -141,7 +141,7 @@ def timed(function, n_repeats=3):
 
 def tables(found):
     """Yield title and rows of the profile."""
-    before = found.get("before", {"loops": {}})["loops"]
+    earlier = found.get("earlier", {"loops": {}})["loops"]
     loops, head = [], [""]
     for name, title in (
         ("training", f"{found['n_shown']:,} rows shown in training"),
@@ -149,12 +149,13 @@ def tables(found):
     ):
         loops.append(found["loops"][name])
         head.append(title)
-        if name in before:
-            loops.append(before[name])
-            head.append("before")
+        if name in earlier:
+            loops.append(earlier[name])
+            head.append("earlier")
 
     def row(what, value, digits=3):
-        return [what, *(f"{value(loop):.{digits}f}" for loop in loops)]
+        values = map(value, loops)
+        return [what, *("–" if v is None else f"{v:.{digits}f}" for v in values)]
 
     def share(loop, kind):
         return 100 * loop["shares"].get(kind, 0)
@@ -165,7 +166,7 @@ def tables(found):
     kinds = [*KINDS, ELEMENTS, OUTSIDE]
     lines = [
         *(row(f"{kind}, %", partial(share, kind=kind), 0) for kind in kinds),
-        row("seconds before the first step", lambda loop: loop.get("before", 0.0)),
+        row("seconds before the first step", lambda loop: loop.get("before")),
         row("seconds", lambda loop: loop["seconds"]),
         row("10⁹ operations of products", lambda loop: loop["flop"] / 1e9, 1),
         row("they alone, as 2048² products, s", lambda loop: loop["square_products"]),
