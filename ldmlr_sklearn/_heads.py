@@ -17,6 +17,9 @@ PULL = 0.1
 # The pull towards a head fitted to the n real rows is this over n: the fewer they are,
 # the less a model of their distribution adds to what they say of the classes.
 ROWS_OF_PULL = 50
+# It is never weaker than this: the two know different things however many rows there
+# are.
+MIN_PULL = 0.03
 
 
 def one_row_a_class(weight, bias):

@@ -37,7 +37,7 @@ from ldmlr_sklearn._fitting import (
     validate_data,
 )
 from ldmlr_sklearn._heads import (
-    L2_PER_ROW,
+    MIN_PULL,
     PULL,
     ROWS_OF_PULL,
     AnchoredHead,
@@ -339,7 +339,7 @@ class LDMLRClassifier(
                 of_real = weights[: len(y)]
                 head = fitted_head(real_features, y, of_real)
                 trained_at = np.bincount(codes, of_real)
-                alpha = max(ROWS_OF_PULL / len(y), L2_PER_ROW)
+                alpha = max(ROWS_OF_PULL / len(y), MIN_PULL)
             shift = np.log(self.effective_prior_)
             shift -= np.log(trained_at / trained_at.sum())
             classifier = AnchoredHead(head[0], head[1] + shift, alpha)

@@ -74,6 +74,11 @@ def test_default_head_is_pulled_to_that_of_the_real_rows_at_uniform_prior(data):
     assert model.classes_.tolist() == ["a", "b", "c"]
 
 
+def test_many_rows_do_not_weaken_the_pull_without_end(data):
+    X, y = (np.tile(part, (20,) + (1,) * (part.ndim - 1)) for part in data)
+    assert quick(oversampler=NOTHING).fit(X, y).classifier_.alpha == 0.03
+
+
 @pytest.mark.parametrize(
     ("target_prior", "expected"),
     [

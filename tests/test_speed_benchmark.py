@@ -284,14 +284,15 @@ def test_slow_and_missing_peers_are_told(script, monkeypatch):
     monkeypatch.setattr(peers, "version", lambda n: None if n in absent else "1.0")
     rounds = [(30, None, None), (None, None, None)]
     found = peers.compare(unbalanced(), rounds, min_limit=40)
-    assert limits[0] is None and set(limits[1:6]) == {40}
-    assert limits[6] is None and set(limits[7:]) == {11 * 7.6}
+    assert limits[0] is None and set(limits[1:7]) == {40}
+    assert limits[7] is None and set(limits[8:]) == {11 * 7.6}
     small, full = ({row[0]: row for row in t} for _, t in peers.tables(found))
     assert small["SMOTE"] == ["SMOTE", "no", "> 40", "> 12", "–"]
     assert full["SMOTE"][2] == "too slow with fewer rows"
     assert full["TVAE"][1:3] == ["yes", "not installed"]
     assert full["ADASYN"][2] == "fails"
     assert full[peers.OURS][2:] == ["7.60", "1.00", "25.0"]
+    assert full[peers.OURS_IN_FEW][1] == "yes"
     assert "76 rows of 3 columns in 3 classes to 120" in list(peers.tables(found))[1][0]
 
 
@@ -303,6 +304,8 @@ def test_a_peer_runs_in_its_own_process(script, monkeypatch):
     assert found["accuracy"] > 0.8
     assert peers.run("SMOTE", "given.npz", 0.01) == {"stopped_after": 0.01}
     assert peers.version("SMOTE") and peers.version(peers.OURS)
+    few = peers.PEERS[peers.OURS_IN_FEW].make(n_threads=1)
+    assert few.max_steps == peers.FEW_STEPS
     missing = peers.PEERS["SMOTE"]._replace(package="no-such-package")
     monkeypatch.setitem(peers.PEERS, "SMOTE", missing)
     assert peers.version("SMOTE") is None
