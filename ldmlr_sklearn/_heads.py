@@ -14,12 +14,15 @@ from sklearn.preprocessing import StandardScaler
 L2_PER_ROW = 5e-3
 # Strength of the pull towards the head of the network that the features come from.
 PULL = 0.1
-# The pull towards a head fitted to the n real rows is this over n: the fewer they are,
-# the less a model of their distribution adds to what they say of the classes.
-ROWS_OF_PULL = 50
-# It is never weaker than this: the two know different things however many rows there
-# are.
-MIN_PULL = 0.03
+# The pull towards a head fitted to the n real rows is this over n, or the number of
+# columns over n if they are more: the less the rows say of each weight, the less a
+# model of their distribution adds to it.
+ROWS_OF_PULL = 100
+
+
+def pull_to_real_rows(n_rows, n_features):
+    """Return the strength of the pull towards a head fitted to the real rows."""
+    return max(max(ROWS_OF_PULL, n_features) / n_rows, L2_PER_ROW)
 
 
 def one_row_a_class(weight, bias):

@@ -37,11 +37,10 @@ from ldmlr_sklearn._fitting import (
     validate_data,
 )
 from ldmlr_sklearn._heads import (
-    MIN_PULL,
     PULL,
-    ROWS_OF_PULL,
     AnchoredHead,
     fitted_head,
+    pull_to_real_rows,
 )
 from ldmlr_sklearn._label_shift import (
     ESTIMATED_PRIORS,
@@ -339,7 +338,7 @@ class LDMLRClassifier(
                 of_real = weights[: len(y)]
                 head = fitted_head(real_features, y, of_real)
                 trained_at = np.bincount(codes, of_real)
-                alpha = max(ROWS_OF_PULL / len(y), MIN_PULL)
+                alpha = pull_to_real_rows(*np.shape(real_features))
             shift = np.log(self.effective_prior_)
             shift -= np.log(trained_at / trained_at.sum())
             classifier = AnchoredHead(head[0], head[1] + shift, alpha)

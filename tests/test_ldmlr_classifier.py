@@ -65,7 +65,7 @@ def test_default_head_is_pulled_to_that_of_the_real_rows_at_uniform_prior(data):
     bias = regression.intercept_ - weight @ scaler.mean_
     log_prior = np.log(np.array([80, 30, 8]) / 118)
     anchor = model.classifier_
-    assert anchor.alpha == pytest.approx(50 / 118)
+    assert anchor.alpha == pytest.approx(100 / 118)
     np.testing.assert_allclose(anchor.weight, weight, atol=1e-8)
     np.testing.assert_allclose(anchor.bias, bias - log_prior + np.log(1 / 3))
     again = clone(anchor).fit(*clone(model.oversampler_).fit_resample(X, y))
@@ -74,9 +74,17 @@ def test_default_head_is_pulled_to_that_of_the_real_rows_at_uniform_prior(data):
     assert model.classes_.tolist() == ["a", "b", "c"]
 
 
-def test_many_rows_do_not_weaken_the_pull_without_end(data):
-    X, y = (np.tile(part, (20,) + (1,) * (part.ndim - 1)) for part in data)
-    assert quick(oversampler=NOTHING).fit(X, y).classifier_.alpha == 0.03
+def test_the_pull_is_as_strong_as_columns_over_rows(data):
+    X, y = data
+    for times, n_columns, alpha in [
+        (1, 4, 100 / 118),
+        (10, 4, 100 / 1180),
+        (10, 400, 400 / 1180),
+        (200, 4, 0.005),  # the ridge of the head on the real rows
+    ]:
+        many = np.tile(X, (times, n_columns // 4)), np.tile(y, times)
+        model = LDMLRClassifier(oversampler=NOTHING).fit(*many)
+        assert model.classifier_.alpha == alpha
 
 
 @pytest.mark.parametrize(

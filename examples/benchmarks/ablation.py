@@ -39,7 +39,7 @@ from torch.nn import functional as F
 import ldmlr_sklearn._trained_diffusion as module
 from ldmlr_sklearn import LatentDiffusionOversampler
 from ldmlr_sklearn._class_posterior import ClassPosterior, choose
-from ldmlr_sklearn._heads import MIN_PULL, ROWS_OF_PULL, AnchoredHead, fitted_head
+from ldmlr_sklearn._heads import AnchoredHead, fitted_head, pull_to_real_rows
 from ldmlr_sklearn.datasets import load_digits_lt
 from ldmlr_sklearn.diffusion import _training
 
@@ -247,7 +247,7 @@ def evaluate(kind, seed, path, training):
         scores[name] = accuracy(linear_head(len(y_full), seed), X_rival, y_rival)
     X_full = np.concatenate([X, new])
     weight, bias = fitted_head(X, y, np.ones(len(y)))
-    own = max(ROWS_OF_PULL / len(y), MIN_PULL)
+    own = pull_to_real_rows(*X.shape)
     pulls = {"head of LDMLRClassifier": own, "pulled by 0.1": 0.1, "pulled by 1": 1.0}
     for name, pull in pulls.items():
         scores[name] = accuracy(
