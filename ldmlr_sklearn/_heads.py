@@ -21,8 +21,8 @@ ROWS_OF_PULL = 100
 
 
 def pull_to_real_rows(n_rows, n_features):
-    """Return the strength of the pull towards a head fitted to the real rows."""
-    return max(max(ROWS_OF_PULL, n_features) / n_rows, L2_PER_ROW)
+    """Return the `alpha` of `AnchoredHead` for a head fitted to the real rows."""
+    return max(ROWS_OF_PULL / n_rows, n_features / n_rows, L2_PER_ROW)
 
 
 def one_row_a_class(weight, bias):
