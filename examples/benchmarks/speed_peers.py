@@ -70,7 +70,7 @@ def from_ours(**params):
     def make(n_threads):
         return LatentDiffusionOversampler(device="cpu", random_state=0, **params)
 
-    return Peer(make, "ldmlr_sklearn", generative=True)
+    return Peer(make, ldmlr_sklearn.__name__, generative=True)
 
 
 PEERS = {
@@ -132,10 +132,11 @@ def measure(name, data):
 
 def version(name):
     """Version of the package of a peer, None where it is not installed."""
-    if name in (OURS, OURS_IN_FEW):
+    package = PEERS[name].package
+    if package == ldmlr_sklearn.__name__:  # used as it is here, installed or not
         return ldmlr_sklearn.__version__
     try:
-        return importlib.metadata.version(PEERS[name].package)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
