@@ -131,7 +131,7 @@ class LatentDiffusionOversampler(
 
     batch_size : int or "auto", default="auto"
         Rows per training step; with fewer rows than that, their number. "auto" is 512
-        up to 10,000 rows, and 1024 beyond.
+        up to 5,000 rows, and 1024 beyond.
 
     learning_rate : float or "auto", default="auto"
         Peak of the one-cycle schedule of AdamW. "auto" is 8e-3 for batches of 512 rows

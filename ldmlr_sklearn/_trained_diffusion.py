@@ -34,7 +34,7 @@ CHUNK_NUMBERS = 2**21
 
 # With more rows than this, half as many steps of twice the rows train as well, and
 # faster: larger products cost less a row. With fewer rows each step counts.
-MANY_ROWS = 10_000
+MANY_ROWS = 5_000
 # Rows shown in training at most, however many there are.
 MAX_SHOWN = 1000 * 512
 
