@@ -149,6 +149,11 @@ class FeatureEncoder(
         interrupted continues from it when it is called again; one that ends removes
         it.
 
+    mirror : bool, default=False
+        Whether features are the mean of those of an image and of its mirror image, left
+        to right, which takes twice the time. For images whose classes do not depend on
+        the side; it often gains a point of accuracy.
+
     precision : {"float32", "bfloat16", "float16"}, default="float32"
         Of the network's matrix products; the lower two use torch's autocast. Features
         are float32 in any case.
@@ -289,6 +294,7 @@ class FeatureEncoder(
         "mixup_alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "checkpoint": [str, os.PathLike, None],
+        "mirror": ["boolean"],
         "precision": [StrOptions({"float32", "bfloat16", "float16"})],
         "device": [str],
         "memory": [str, os.PathLike, HasMethods(["cache"]), None],
@@ -315,6 +321,7 @@ class FeatureEncoder(
         mixup_alpha: float = 0.0,
         batch_size: int = 256,
         checkpoint: FilePath | None = None,
+        mirror: bool = False,
         precision: Literal["float32", "bfloat16", "float16"] = "float32",
         device: str = "auto",
         memory: Memory = None,
@@ -336,6 +343,7 @@ class FeatureEncoder(
         self.mixup_alpha = mixup_alpha
         self.batch_size = batch_size
         self.checkpoint = checkpoint
+        self.mirror = mirror
         self.precision = precision
         self.device = device
         self.memory = memory
@@ -463,7 +471,7 @@ class FeatureEncoder(
             network = copy.deepcopy(network).to(device)
         folder, cache = cache_folder(self.memory), None
         if folder is not None:
-            made_by = self._describe(self.backbone_, device)
+            made_by = self._describe(self.backbone_, device) | {"mirror": self.mirror}
             cache = folder, digest_of(made_by, self.backbone_)
         return encode_images(
             network,
@@ -471,6 +479,7 @@ class FeatureEncoder(
             source,
             self.n_features_out_,
             device=device,
+            mirror=self.mirror,
             precision=self.precision,
             batch_size=self.batch_size,
             verbose=self.verbose,

@@ -149,6 +149,16 @@ def test_another_encoder_finds_nothing(tmp_path, counted):
         assert counted.n_encoded == 2 * 60 + 2 + N_PROBED
 
 
+def test_mirrored_images_are_encoded_anew_but_not_trained_on_anew(tmp_path, counted):
+    plain = encoder(tmp_path, max_epochs=1).fit(IMAGES, Y)
+    plain.transform(IMAGES)
+    counted.n_trained = counted.n_encoded = 0
+    mirrored = encoder(tmp_path, max_epochs=1, mirror=True).fit(IMAGES, Y)
+    assert not np.allclose(mirrored.transform(IMAGES), plain.transform(IMAGES))
+    assert counted.n_trained == 0
+    assert counted.n_encoded >= 2 * 60
+
+
 def test_weights_changed_after_fit_are_noticed(tmp_path):
     fitted = encoder(tmp_path).fit(IMAGES)
     before = fitted.transform(IMAGES)

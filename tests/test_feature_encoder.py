@@ -124,6 +124,7 @@ def test_tags_say_what_is_taken():
         ("augmentation", "rotate"),
         ("mixup_alpha", -0.1),
         ("batch_size", 0),
+        ("mirror", "yes"),
         ("precision", "float8"),
         ("device", 0),
         ("random_state", "seed"),
@@ -283,6 +284,20 @@ def test_lower_precision(precision):
     np.testing.assert_allclose(features, expected, atol=0.02)
     trained = tiny_encoder(precision=precision, max_epochs=2).fit(RGB, LABELS)
     assert np.isfinite(trained.loss_curve_).all()
+
+
+def test_mirrored_images_have_the_same_features():
+    images = RGB.astype(np.float32)
+    plain = tiny_encoder().fit(images)
+    expected = (plain.transform(images) + plain.transform(images[:, :, ::-1])) / 2
+    encoder = tiny_encoder(mirror=True).fit(images)
+    features = encoder.transform(images)
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+    turned = encoder.transform(images[:, :, ::-1])
+    np.testing.assert_allclose(turned, features, atol=1e-6)
+    assert not np.allclose(features, plain.transform(images))
+    lower = tiny_encoder(mirror=True, precision="bfloat16").fit_transform(images)
+    np.testing.assert_allclose(lower, expected, atol=0.02)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

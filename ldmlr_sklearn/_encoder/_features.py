@@ -103,6 +103,7 @@ def encode_images(
     n_features,
     *,
     device,
+    mirror,
     precision,
     batch_size,
     verbose,
@@ -121,7 +122,7 @@ def encode_images(
 
     n_features : int
 
-    device, precision, batch_size, verbose :
+    device, mirror, precision, batch_size, verbose :
         See `FeatureEncoder`.
 
     cache : (folder, key), default=None
@@ -135,7 +136,11 @@ def encode_images(
     def encode(raw, rows):
         images = pixels.normalize(pixels.to_unit(raw.to(device)))
         with torch.no_grad(), autocast(device, precision):
-            features = to_numpy(extract_features(network, images).float())
+            features = extract_features(network, images).float()
+            if mirror:
+                mirrored = extract_features(network, images.flip(-1)).float()
+                features = (features + mirrored) / 2
+        features = to_numpy(features)
         if not np.isfinite(features).all():
             raise ValueError(
                 f"The backbone turned finite images of rows {rows[0]} to {rows[-1]} "
