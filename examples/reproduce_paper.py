@@ -14,7 +14,9 @@
 
 FEATURES.npz holds X_train, y_train, X_test, y_test and, if it likes, head_weight and
 head_bias; IMAGES.npz the same of images. Images need --weights, the file of a trained
-encoder, or --train, which trains by the paper's recipes (on one GPU, hours).
+encoder, or --train, which trains by the paper's recipes (on one GPU, hours). With
+--mirror features are those of an image and its mirror image on average, which the paper
+does not do.
 
 Every number is the last epoch of a head, with constructor defaults, as mean ± standard
 deviation over seeds; nothing is chosen by the test rows. "picked" is what choosing the
@@ -225,6 +227,8 @@ def named_data(path, options):
         name += "_trained"
         if options.epochs is not None:
             name += f"_{options.epochs}_epochs"
+    if options.mirror:
+        name += "_mirrored"
     return name
 
 
@@ -258,6 +262,7 @@ def encode(split, options, recipe=None, keep=False):
         precision=options.precision,
         checkpoint=recipe and options.out / f"encoder_{recipe.lower()}.ckpt",
         weights=options.weights,
+        mirror=options.mirror,
         image_size=options.image_size,
         memory=options.out / "runs",
         verbose=1,
@@ -288,6 +293,9 @@ def parse(arguments):
         command.add_argument("--seeds", type=int, default=5)
         command.add_argument("--factor", type=float, help="make images long-tailed")
         command.add_argument("--weights", help="file of a trained encoder")
+        command.add_argument(
+            "--mirror", action="store_true", help="encode mirror images as well"
+        )
         command.add_argument("--train", action="store_true", help="train the encoder")
         command.add_argument("--epochs", type=int, help="in place of the recipe's")
         command.add_argument("--batch-size", type=int, help="of encoding and training")

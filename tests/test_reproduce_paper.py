@@ -119,6 +119,17 @@ def test_rows_of_the_paper_stand_beside_ours(reproduce, script):
         assert lines[1] == ["CE", "72.46", "73.00 ± 1.00", shown]
 
 
+def test_mirrored_images_are_encoded_alike_under_another_name(reproduce):
+    arguments = ["table1", images(), "--weights", weights(), "--out", "out"]
+    for more, alike in ((["--mirror"], True), ([], False)):
+        options = reproduce.module.parse([*arguments, *more])
+        ((name, split),) = reproduce.module.load_all(options)
+        turned = split._replace(X_train=split.X_train[:, :, ::-1])
+        found = [reproduce.module.encode(s, options)[0] for s in (split, turned)]
+        assert np.allclose(found[0].X_train, found[1].X_train, atol=1e-5) == alike
+        assert name == ("images_mirrored" if alike else "images")
+
+
 @pytest.mark.parametrize("by", ["weights", "train"])
 def test_table_1_on_images(reproduce, by):
     options = ["--weights", weights()] if by == "weights" else ["--train"]
