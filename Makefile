@@ -49,12 +49,14 @@ paper: $(READY)  ## its tables and figures, of the files in DATA=folder
 	$(if $(DATA),,$(error Say where the published features are: make paper DATA=folder))
 	$(PAPER) table1 $(FEATURES10) --seeds 5
 	$(PAPER) table1 $(FEATURES100) --seeds 5
+	$(PAPER) table1 $(IMAGES10) --weights $(ENCODER10) --mirror --seeds 5
 	$(PAPER) groups $(FEATURES10) --seeds 5
 	$(PAPER) steps $(FEATURES10) --seeds 3 --per-class 100
 	$(PAPER) figure3 $(FEATURES10) --seeds 5
 	$(PAPER) ratio $(FEATURES10) --seeds 5
+	$(PAPER) ratio $(FEATURES100) --seeds 3
 	$(PAPER) image-space $(IMAGES10) --weights $(ENCODER10) --seeds 1 --per-class 100 --budgets 1 10 80
-	$(PAPER) table1 $(IMAGES10) --train --epochs 1 --precision bfloat16 --seeds 1
+	$(PAPER) table1 $(IMAGES10) --train --epochs 30 --seeds 1
 
 format: $(READY)
 	$(RUN) -m ruff check --fix .

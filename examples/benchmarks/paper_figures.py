@@ -73,6 +73,7 @@ def draw_ratio(path, records, y_test):
         row[0].set_ylabel("gain in points, 95 % interval")
     for ax in plots[-1]:
         ax.set_xlabel("rows added")
+        ax.locator_params(axis="x", nbins=4)
     plots[0, 0].legend()
     figure.savefig(path, dpi=90)
 
