@@ -34,16 +34,8 @@ class ClassPosterior:
     """
 
     def __init__(self, X, codes, random_state, sample_weight=None):
-        counts = np.bincount(codes)
-        limit = max(2, MAX_ROWS // len(counts))
-        starts = np.cumsum(counts) - counts
-        used = np.concatenate(
-            [
-                start + random_state.permutation(count)[:limit]
-                for start, count in zip(starts, counts, strict=True)
-            ]
-        )
-        counts = np.minimum(counts, limit)
+        used = rows_of_every_class(np.bincount(codes), MAX_ROWS, random_state)
+        counts = np.bincount(codes[used])
         C = 1 / (L2_PER_ROW * len(used))
         model = LogisticRegression(C=C, max_iter=200, tol=1e-3)
         if sample_weight is not None:
@@ -70,6 +62,22 @@ class ClassPosterior:
         """Return log q(y | x) of rows (n, d) and their own labels (n,): (n,)."""
         logits = X @ self.weight.T + self.bias
         return log_softmax(logits, axis=1)[np.arange(len(X)), codes]
+
+
+def rows_of_every_class(counts, n_rows, random_state):
+    """Choose about n_rows rows, and of every class as many as of any, if it has them.
+
+    Rows lie sorted by class: class c occupies `counts[c]` of them. Returns their
+    numbers, sorted by class.
+    """
+    limit = max(2, n_rows // len(counts))
+    starts = np.cumsum(counts) - counts
+    return np.concatenate(
+        [
+            start + random_state.permutation(count)[:limit]
+            for start, count in zip(starts, counts, strict=True)
+        ]
+    )
 
 
 def choose(log_weights, codes, n_chosen, random_state):

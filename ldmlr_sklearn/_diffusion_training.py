@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import torch
 
+from ldmlr_sklearn._class_gaussians import class_gaussians
 from ldmlr_sklearn._class_posterior import ClassPosterior
 from ldmlr_sklearn._columns import Columns
 from ldmlr_sklearn._guidance import cross_validated_recall
@@ -114,6 +115,13 @@ def train_diffusion(
     deal = np.random.RandomState(batch_seed)
     recall = cross_validated_recall(rows, codes, counts, deal)
     posterior = ClassPosterior(rows, codes, deal, weights)
+    mixture = class_gaussians(
+        rows,
+        codes,
+        deal,
+        class_sampling=parameters.class_sampling,
+        sample_weight=weights,
+    )
 
     network = parameters.network(X.shape[1], len(counts), generator_from(init_seed))
     if start is not None:
@@ -150,8 +158,16 @@ def train_diffusion(
 
     def so_far():
         denoiser = copy.deepcopy(average.network).cpu()
-        curve = np.concatenate([*before, to_numpy(torch.stack(loss_curve))])
-        return TrainedDiffusion(parameters, columns, posterior, recall, denoiser, curve)
+        now = [to_numpy(torch.stack(loss_curve))] if loss_curve else []
+        return TrainedDiffusion(
+            parameters,
+            columns,
+            posterior,
+            mixture,
+            recall,
+            denoiser,
+            np.concatenate([np.empty(0, np.float32), *before, *now]),
+        )
 
     for _ in watch(averaged(), so_far):
         pass

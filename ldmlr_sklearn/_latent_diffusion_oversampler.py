@@ -70,10 +70,10 @@ class LatentDiffusionOversampler(
     are drawn from it by DDIM [2]_ with classifier-free guidance [3]_. It stands
     wherever `imblearn.over_sampling.SMOTE` stands. This is stage (b) of LDMLR [1]_.
 
-    `sampling_strategy`, `guidance_scale`, `n_candidates`, `n_inference_steps`, `eta`
-    and `sampling_random_state` are *sampling parameters*: other values need no new
-    training, and with `memory` none is done. All that stand after them are *training
-    parameters*, up to `device`.
+    `sampling_strategy`, `guidance_scale`, `gaussian_share`, `n_candidates`,
+    `n_inference_steps`, `eta` and `sampling_random_state` are *sampling parameters*:
+    other values need no new training, and with `memory` none is done. All that stand
+    after them are *training parameters*, up to `device`.
 
     Read more in the :ref:`User Guide <oversampling>`.
 
@@ -92,6 +92,11 @@ class LatentDiffusionOversampler(
         a rare class lack; above 1 exaggerates the class. "auto" is
         0.35 + 0.75 (1 − `expected_recall_`), at most 1: low where the rare classes
         are recognised as well as only rows that the encoder was trained on are.
+
+    gaussian_share : float, default=0.0
+        Share, from 0 to 1, of a denoiser in closed form in every estimate of x_0; the
+        rest is the network's. It takes the classes for Gaussians of one covariance
+        [5]_. Around 0.5 it steadies a network that was trained on few rows.
 
     n_candidates : int, default=2
         Rows drawn for every one that is kept. Those kept are chosen with weights
@@ -127,7 +132,9 @@ class LatentDiffusionOversampler(
 
     max_steps : int or "auto", default="auto"
         Number of training steps. "auto" takes 100 passes over the rows, at least 300
-        and at most 1000 steps; with batches of more than 512 rows, as many fewer.
+        and at most 1000 steps; with batches of more than 512 rows, as many fewer. 0
+        trains no network: rows are drawn by the denoiser in closed form alone, hardly
+        later than by SMOTE.
 
     batch_size : int or "auto", default="auto"
         Rows per training step; with fewer rows than that, their number. "auto" is 512
@@ -240,6 +247,7 @@ class LatentDiffusionOversampler(
     .. [3] Ho, Salimans. Classifier-free diffusion guidance. 2022.
     .. [4] Malladi et al. On the SDEs and scaling rules for adaptive gradient
        algorithms. NeurIPS 2022.
+    .. [5] Efron. Tweedie's formula and selection bias. JASA 2011.
 
     Examples
     --------
@@ -278,6 +286,7 @@ class LatentDiffusionOversampler(
             Interval(Real, 0, None, closed="left"),
             StrOptions({"auto"}),
         ],
+        "gaussian_share": [Interval(Real, 0, 1, closed="both")],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "n_inference_steps": [Interval(Integral, 1, None, closed="left")],
         "eta": [Interval(Real, 0, 1, closed="both")],
@@ -287,7 +296,7 @@ class LatentDiffusionOversampler(
         "prediction_type": [StrOptions(set(PREDICTION_TYPES))],
         "hidden_dim": [Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 0, None, closed="left")],
-        "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_steps": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -310,6 +319,7 @@ class LatentDiffusionOversampler(
         *,
         sampling_strategy: SamplingStrategy = "auto",
         guidance_scale: float | Literal["auto"] = "auto",
+        gaussian_share: float = 0.0,
         n_candidates: int = 2,
         n_inference_steps: int = 10,
         eta: float = 0.0,
@@ -333,6 +343,7 @@ class LatentDiffusionOversampler(
     ) -> None:
         super().__init__(sampling_strategy=sampling_strategy)
         self.guidance_scale = guidance_scale
+        self.gaussian_share = gaussian_share
         self.n_candidates = n_candidates
         self.n_inference_steps = n_inference_steps
         self.eta = eta

@@ -21,6 +21,7 @@ from ldmlr_sklearn._torch_utils import (
 )
 from ldmlr_sklearn.diffusion import (
     Denoiser,
+    GaussianMixture,
     NoiseSchedule,
     denoised_by,
     guided,
@@ -86,6 +87,7 @@ class SamplingParameters(NamedTuple):
     """The parameters that act on drawing rows alone."""
 
     guidance_scale: float | str
+    gaussian_share: float
     n_candidates: int
     n_inference_steps: int
     eta: float
@@ -103,6 +105,8 @@ class TrainedDiffusion:
         Maps rows to standardised ones and back.
     posterior : ClassPosterior
         Which class a standardised row belongs to.
+    mixture : GaussianMixture
+        The classes as Gaussians, on the CPU.
     expected_recall : float
         Cross-validated recall of the rare classes.
     denoiser : Denoiser
@@ -114,6 +118,7 @@ class TrainedDiffusion:
     parameters: TrainingParameters
     columns: Columns
     posterior: ClassPosterior
+    mixture: GaussianMixture
     expected_recall: float
     denoiser: Denoiser
     loss_curve: np.ndarray
@@ -165,18 +170,11 @@ class TrainedDiffusion:
     def _draw_chunk(self, codes, sampling, seed, device):
         """Draw rows for class indices in ascending order, all at once."""
         generator = generator_from(seed, device)
-        schedule, network = self._schedule().to(device), self.denoiser
+        schedule = self._schedule().to(device)
+        estimate = self._estimate(sampling, schedule, device)
         low, high = (
             to_tensor(bound).to(device)
             for bound in (self.columns.low, self.columns.high)
-        )
-        scale = sampling.guidance_scale
-        if scale == "auto":
-            scale = guidance_from_recall(self.expected_recall)
-        estimate = denoised_by(
-            guided(network, float(scale), network.null_label),
-            schedule,
-            self.parameters.prediction_type,
         )
 
         def denoise(xt, t, labels):
@@ -200,10 +198,34 @@ class TrainedDiffusion:
         )
         if sampling.n_candidates > 1:
             weights = self.posterior.log_proba(x0, candidates)
-            n_chosen = np.bincount(codes, minlength=network.null_label)
+            n_chosen = np.bincount(codes, minlength=self.denoiser.null_label)
             choice = np.random.RandomState(seed)
             x0 = x0[choose(weights, candidates, n_chosen, choice)]
         return self.columns.inverse_transform(x0)
+
+    def _estimate(self, sampling, schedule, device):
+        """Return the denoise callable: of the network, the Gaussians, or between."""
+        scale = sampling.guidance_scale
+        if scale == "auto":
+            scale = guidance_from_recall(self.expected_recall)
+        is_trained = len(self.loss_curve) > 0
+        share = sampling.gaussian_share if is_trained else 1.0
+        by_gaussians = self.mixture.to(device).denoised_by(schedule, float(scale))
+        if share == 1:
+            return by_gaussians
+        by_network = denoised_by(
+            guided(self.denoiser, float(scale), self.denoiser.null_label),
+            schedule,
+            self.parameters.prediction_type,
+        )
+        if share == 0:
+            return by_network
+
+        def between(xt, t, labels):
+            estimates = (make(xt, t, labels) for make in (by_network, by_gaussians))
+            return torch.lerp(*estimates, share)
+
+        return between
 
     def _schedule(self):
         name, n_timesteps = (
@@ -217,6 +239,7 @@ class TrainedDiffusion:
         parts = {
             "columns": self.columns.to_arrays(),
             "posterior": self.posterior.to_arrays(),
+            "mixture": {n: to_numpy(part) for n, part in vars(self.mixture).items()},
             "denoiser": self.denoiser.state_dict(),
         }
         arrays = {
@@ -239,7 +262,7 @@ class TrainedDiffusion:
         Raises
         ------
         ValueError
-            If the weights are those of another network than this version builds.
+            If this version builds another network, or misses a part.
         """
 
         def part(prefix):
@@ -255,22 +278,27 @@ class TrainedDiffusion:
         denoiser = parameters.network(
             len(columns.integer), len(posterior.bias), generator_from(0)
         )
-        weights = {n: to_tensor(w) for n, w in part("denoiser.").items()}
         try:
-            denoiser.load_state_dict(weights)
-        except RuntimeError as error:
+            denoiser.load_state_dict(_tensors(part("denoiser.")))
+            mixture = GaussianMixture(**_tensors(part("mixture.")))
+        except (RuntimeError, TypeError) as error:
             raise ValueError(
-                "The network that was stored is not built as this version of the "
+                "The model that was stored is not built as this version of the "
                 "library builds it. Fit again, or install the version that stored it."
             ) from error
         return cls(
             parameters,
             columns,
             posterior,
+            mixture,
             values["expected_recall"],
             denoiser.eval().requires_grad_(False),
             arrays["loss_curve"],
         )
+
+
+def _tensors(arrays):
+    return {name: to_tensor(array) for name, array in arrays.items()}
 
 
 def _chunks(codes, size):

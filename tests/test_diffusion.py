@@ -16,6 +16,7 @@ from ldmlr_sklearn.diffusion import (
     NOISE_SCHEDULES,
     PREDICTION_TYPES,
     Denoiser,
+    GaussianMixture,
     NoiseSchedule,
     denoised_by,
     denoising_loss,
@@ -427,3 +428,49 @@ def test_training_does_not_load_the_compiler():
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Gaussian classes in closed form
+
+
+def gaussian_classes(n_features, n_axes, n_classes=3):
+    """Return a mixture and its covariance (d, d)."""
+    generator = torch.Generator().manual_seed(0)
+    means = 2 * torch.randn(n_classes, n_features, generator=generator)
+    basis, _ = torch.linalg.qr(torch.randn(n_features, n_features, generator=generator))
+    variances, rest = torch.linspace(0.2, 2, n_axes), torch.tensor(0.1)
+    axes = basis[:, :n_axes].contiguous()
+    log_prior = torch.log(torch.arange(1.0, n_classes + 1))
+    full = (axes * (variances - rest)) @ axes.T + rest * torch.eye(n_features)
+    return GaussianMixture(means, axes, variances, rest, log_prior), full
+
+
+@pytest.mark.parametrize("n_axes", [2, 5])
+@pytest.mark.parametrize("step", [0, 300, 999])
+@pytest.mark.parametrize("scale", [0.0, 0.35, 1.0, 1.5])
+def test_gaussian_classes_are_denoised_as_the_score_of_their_density_says(
+    scale, step, n_axes
+):
+    mixture, covariance = gaussian_classes(5, n_axes)
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+    signal, noise = schedule.signal[step], schedule.noise[step]
+    noisy = torch.distributions.MultivariateNormal(
+        signal * mixture.means, signal**2 * covariance + noise**2 * torch.eye(5)
+    )
+    labels = torch.tensor([0, 2, 1, 1, 0, 2])
+    xt = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    densities = noisy.log_prob(xt[:, None])  # (6, 3)
+
+    def by_score(log_density):
+        (score,) = torch.autograd.grad(log_density.sum(), xt, retain_graph=True)
+        return (xt + noise**2 * score) / signal
+
+    of_class = by_score(densities[torch.arange(6), labels])
+    of_any = by_score((densities + mixture.log_prior).logsumexp(1))
+    expected = (of_any + scale * (of_class - of_any)).detach()
+    denoise = mixture.denoised_by(schedule, scale)
+    found = denoise(xt.detach(), torch.tensor(step), labels)
+    tolerance = dict(rtol=1e-3, atol=1e-3 / signal.item())
+    torch.testing.assert_close(found, expected, **tolerance)
+    one = denoise(xt.detach()[:1], torch.tensor(step), labels[:1])
+    torch.testing.assert_close(one, found[:1])

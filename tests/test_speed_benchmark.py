@@ -292,7 +292,7 @@ def test_slow_and_missing_peers_are_told(script, monkeypatch):
     assert full["TVAE"][1:3] == ["yes", "not installed"]
     assert full["ADASYN"][2] == "fails"
     assert full[peers.OURS][2:] == ["7.60", "1.00", "25.0"]
-    assert full[peers.OURS_IN_FEW][1] == "yes"
+    assert full[peers.OURS_UNTRAINED][1] == "yes"
     assert "76 rows of 3 columns in 3 classes to 120" in list(peers.tables(found))[1][0]
 
 
@@ -304,8 +304,8 @@ def test_a_peer_runs_in_its_own_process(script, monkeypatch):
     assert found["accuracy"] > 0.8
     assert peers.run("SMOTE", "given.npz", 0.01) == {"stopped_after": 0.01}
     assert peers.version("SMOTE") and peers.version(peers.OURS)
-    few = peers.PEERS[peers.OURS_IN_FEW].make(n_threads=1)
-    assert few.max_steps == peers.FEW_STEPS
+    untrained = peers.PEERS[peers.OURS_UNTRAINED].make(n_threads=1)
+    assert untrained.max_steps == 0
     missing = peers.PEERS["SMOTE"]._replace(package="no-such-package")
     monkeypatch.setitem(peers.PEERS, "SMOTE", missing)
     assert peers.version("SMOTE") is None

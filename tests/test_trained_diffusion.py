@@ -323,3 +323,67 @@ def test_files_of_other_things_are_refused(tmp_path):
     write(path, "LatentDiffusionOversampler", {}, {"parameters": {"n_moons": 2}})
     with pytest.raises(ValueError, match=r"parameters \['n_moons'\], which this vers"):
         LatentDiffusionOversampler.load(path)
+
+
+# Gaussians beside the network
+
+
+def test_without_steps_rows_come_from_the_gaussians_alone():
+    X, y = data()
+    labels = np.repeat([0, 1], 50)
+    untrained = quick(max_steps=0).fit(X, y)
+    assert untrained.loss_curve_.shape == (0,)
+    trained = quick(gaussian_share=1.0).fit(X, y)
+    expected = trained.sample(labels, random_state=0)
+    for share in (0.0, 0.5, 1.0):
+        untrained.set_params(gaussian_share=share)
+        found = untrained.sample(labels, random_state=0)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_move_with_the_share_from_the_network_to_the_gaussians():
+    X, y = data()
+    sampler = quick(n_inference_steps=1, n_candidates=1).fit(X, y)
+    rows = {}
+    for share in (0.0, 0.25, 1.0):
+        sampler.set_params(gaussian_share=share)
+        rows[share] = sampler.sample([0, 1] * 20, random_state=0)
+    assert (rows[0.0] != rows[1.0]).mean() > 0.9
+    between = 0.75 * rows[0.0] + 0.25 * rows[1.0]  # of one step; a bound may bend it
+    assert np.median(np.abs(rows[0.25] - between)) < 1e-4
+
+
+def test_a_search_over_the_share_trains_once(tmp_path, monkeypatch):
+    X, y = data()
+    quick(memory=tmp_path).fit(X, y)
+    monkeypatch.setattr(training, "train", None)  # no further training, or it fails
+    quick(memory=tmp_path, gaussian_share=0.5).fit_resample(X, y)
+
+
+def test_training_may_follow_on_none(tmp_path):
+    X, y = data()
+    sampler = quick(max_steps=0, warm_start=True).fit(X, y)
+    sampler.save(tmp_path / "sampler.safetensors")
+    loaded = LatentDiffusionOversampler.load(tmp_path / "sampler.safetensors")
+    np.testing.assert_array_equal(
+        loaded.sample([0, 1], random_state=0), sampler.sample([0, 1], random_state=0)
+    )
+    assert loaded.set_params(max_steps=4).fit(X, y).loss_curve_.shape == (4,)
+    assert loaded.set_params(max_steps=0).fit(X, y).loss_curve_.shape == (4,)
+
+
+def test_gaussians_alone_draw_rows_with_the_moments_of_their_class():
+    rng = np.random.RandomState(0)
+    mix = rng.normal(size=(3, 3))
+    X = rng.normal(size=(3500, 3)) @ mix
+    y = np.repeat([0, 1], [3000, 500])
+    X[y == 1] += [4.0, -3.0, 2.0]
+    sampler = LatentDiffusionOversampler(
+        max_steps=0, guidance_scale=1.0, n_candidates=1, n_inference_steps=100
+    )
+    drawn = sampler.fit(X, y).sample(np.ones(4000, int), random_state=0)
+    real, scale = X[y == 1], X[y == 1].std(axis=0)
+    shift = (drawn.mean(axis=0) - real.mean(axis=0)) / scale
+    np.testing.assert_allclose(shift, 0, atol=0.1)
+    difference = (np.cov(drawn.T) - np.cov(real.T)) / np.outer(scale, scale)
+    np.testing.assert_allclose(difference, 0, atol=0.1)
