@@ -233,6 +233,7 @@ IMPORT_TABLE = {
     "_diffusion_training": {
         "numpy",
         "torch",
+        "_class_gaussians",
         "_class_posterior",
         "_columns",
         "_guidance",
@@ -252,6 +253,13 @@ IMPORT_TABLE = {
     },
     "_columns": {"numpy", "scipy"},
     "_guidance": {*SCIENCE, "scipy"},
+    "_class_gaussians": {
+        *SCIENCE,
+        "scipy",
+        "_class_posterior",
+        "_torch_utils",
+        "diffusion",
+    },
     "_class_posterior": {*SCIENCE, "scipy", "_heads"},
     "_heads": {*SCIENCE, "scipy"},
     "inspection": {
@@ -318,10 +326,16 @@ IMPORT_TABLE = {
     "diffusion": {
         "diffusion._ddim",
         "diffusion._denoiser",
+        "diffusion._gaussian_mixture",
         "diffusion._schedule",
         "diffusion._training",
     },
     "diffusion._training": {"torch", "diffusion._denoiser", "diffusion._schedule"},
+    "diffusion._gaussian_mixture": {
+        "torch",
+        "diffusion._ddim",
+        "diffusion._schedule",
+    },
     "diffusion._ddim": {"torch", "diffusion._schedule"},
     "diffusion._denoiser": {"torch"},
     "diffusion._schedule": {"torch"},

@@ -57,7 +57,11 @@ OURS = (
     "LDMLRClassifier",
     "LDMLRClassifier from published head",
 )
-RIVALS = ("none", "label shift", "SMOTE", "published head + label shift")
+WITHOUT_NETWORK = "LatentDiffusionOversampler without network"
+RIVALS = (
+    *("none", "label shift", "SMOTE", "published head + label shift"),
+    WITHOUT_NETWORK,
+)
 
 
 def linear_head(n_rows, seed, class_weight=None):
@@ -116,6 +120,9 @@ METHODS = {
         lambda seed, k: CalibratedGaussianSampler(random_state=seed)
     ),
     "pooled Gaussian": Method(lambda seed, k: PooledGaussianSampler(random_state=seed)),
+    WITHOUT_NETWORK: Method(
+        lambda seed, k: LatentDiffusionOversampler(max_steps=0, random_state=seed)
+    ),
     "LatentDiffusionOversampler": Method(
         lambda seed, k: LatentDiffusionOversampler(random_state=seed)
     ),
