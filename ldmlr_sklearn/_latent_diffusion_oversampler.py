@@ -133,8 +133,8 @@ class LatentDiffusionOversampler(
     max_steps : int or "auto", default="auto"
         Number of training steps. "auto" takes 100 passes over the rows, at least 300
         and at most 1000 steps; with batches of more than 512 rows, as many fewer. 0
-        trains no network: rows are drawn by the denoiser in closed form alone, nearly as
-        fast as by SMOTE, which suits features of networks.
+        trains no network: rows are drawn by the denoiser in closed form alone, nearly
+        as fast as by SMOTE, which suits features of networks.
 
     batch_size : int or "auto", default="auto"
         Rows per training step; with fewer rows than that, their number. "auto" is 512
