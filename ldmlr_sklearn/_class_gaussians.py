@@ -10,8 +10,8 @@ References
 """
 
 import numpy as np
-from scipy.linalg import eigh
 from sklearn.covariance import OAS
+from sklearn.utils.extmath import randomized_svd
 
 from ldmlr_sklearn._class_posterior import rows_of_every_class
 from ldmlr_sklearn._torch_utils import to_tensor
@@ -60,21 +60,25 @@ def class_gaussians(X, codes, random_state, *, class_sampling, sample_weight=Non
     means = np.add.reduceat(weighted, starts) / n[:, None].astype(X.dtype)
     unbiased = weights * n_rows / max(1, n_rows - len(n))
     residuals = (X - means[codes]) * np.sqrt(unbiased).astype(X.dtype)[:, None]
-    covariance = OAS(store_precision=False, assume_centered=True).fit(residuals)
-    covariance = covariance.covariance_.astype(np.float64)
-
-    n_axes = min(n_features, MAX_AXES)
-    variances, axes = eigh(
-        covariance, subset_by_index=(n_features - n_axes, n_features - 1)
+    _, lengths, axes = randomized_svd(
+        residuals,
+        min(n_rows, n_features, MAX_AXES),
+        n_iter=2,
+        random_state=random_state,
     )
-    rest = (np.trace(covariance) - variances.sum()) / max(1, n_features - n_axes)
+    shrinkage = OAS(store_precision=False, assume_centered=True).fit(residuals)
+    shrinkage = shrinkage.shrinkage_
+    within = float((residuals.astype(np.float64) ** 2).mean())
+    variances = (1 - shrinkage) * lengths**2 / n_rows + shrinkage * within
+    beside = n_features - len(variances)
+    rest = (n_features * within - variances.sum()) / max(1, beside)
 
-    within = np.trace(covariance) / n_features
     between = means.var(axis=0).mean() - within * (1 / n).mean()
     kept = between / (between + within / n) if between > 0 else np.zeros(len(n))
     centre = means.mean(axis=0)
     means = centre + kept[:, None] * (means - centre)
     # Row by row in memory, as when it is read back: products end in the same digits.
-    parts = means, np.ascontiguousarray(axes), np.maximum(variances, MIN_VARIANCE)
+    axes = np.ascontiguousarray(axes.T)
+    parts = means, axes, np.maximum(variances, MIN_VARIANCE)
     parts += max(rest, MIN_VARIANCE), log_prior
     return GaussianMixture(*(to_tensor(part) for part in parts))

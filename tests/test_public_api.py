@@ -255,7 +255,6 @@ IMPORT_TABLE = {
     "_guidance": {*SCIENCE, "scipy"},
     "_class_gaussians": {
         *SCIENCE,
-        "scipy",
         "_class_posterior",
         "_torch_utils",
         "diffusion",
