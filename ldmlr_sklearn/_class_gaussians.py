@@ -33,16 +33,10 @@ def class_gaussians(X, codes, random_state, *, class_sampling, sample_weight=Non
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features), float32
-        Standardised rows.
-    codes : ndarray of shape (n_samples,)
-        Their labels 0, …, K − 1, sorted; all of them occur.
-    random_state : RandomState instance
-        Chooses the rows of large classes that are used.
+    X, codes, random_state, sample_weight
+        As `ClassPosterior` takes them.
     class_sampling : float
         A class of n_c rows has a prior probability ∝ n_c to this power.
-    sample_weight : ndarray of shape (n_samples,), optional
-        Counts within each class alone.
 
     Returns
     -------
