@@ -10,7 +10,7 @@ References
 """
 
 import numpy as np
-from sklearn.covariance import OAS
+from sklearn.covariance import oas
 from sklearn.utils.extmath import randomized_svd
 
 from ldmlr_sklearn._class_posterior import rows_of_every_class
@@ -60,9 +60,8 @@ def class_gaussians(X, codes, random_state, *, class_sampling, sample_weight=Non
         n_iter=2,
         random_state=random_state,
     )
-    shrinkage = OAS(store_precision=False, assume_centered=True).fit(residuals)
-    shrinkage = shrinkage.shrinkage_
-    within = float((residuals.astype(np.float64) ** 2).mean())
+    _, shrinkage = oas(residuals, assume_centered=True)
+    within = float(np.mean(residuals**2, dtype=np.float64))
     variances = (1 - shrinkage) * lengths**2 / n_rows + shrinkage * within
     beside = n_features - len(variances)
     rest = (n_features * within - variances.sum()) / max(1, beside)

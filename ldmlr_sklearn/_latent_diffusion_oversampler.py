@@ -96,7 +96,8 @@ class LatentDiffusionOversampler(
     gaussian_share : float, default=0.0
         Share, from 0 to 1, of a denoiser in closed form in every estimate of x_0; the
         rest is the network's. It takes the classes for Gaussians of one covariance
-        [5]_. Around 0.5 it steadies a network that was trained on few rows.
+        [5]_. Around 0.5 it steadies a network that was trained on few rows. Without a
+        network (`max_steps=0`) it makes no difference.
 
     n_candidates : int, default=2
         Rows drawn for every one that is kept. Those kept are chosen with weights
@@ -133,8 +134,8 @@ class LatentDiffusionOversampler(
     max_steps : int or "auto", default="auto"
         Number of training steps. "auto" takes 100 passes over the rows, at least 300
         and at most 1000 steps; with batches of more than 512 rows, as many fewer. 0
-        trains no network: rows are drawn by the denoiser in closed form alone, nearly
-        as fast as by SMOTE, which suits features of networks.
+        trains no network: rows are drawn by the denoiser in closed form alone, in a
+        few times the seconds of SMOTE, which suits features of networks.
 
     batch_size : int or "auto", default="auto"
         Rows per training step; with fewer rows than that, their number. "auto" is 512
@@ -191,6 +192,7 @@ class LatentDiffusionOversampler(
 
     denoiser_ : torch.nn.Module
         The network with averaged weights, on the CPU. It works on standardised rows.
+        With `max_steps=0`, one that nothing was taught.
 
     expected_recall_ : float
         Cross-validated recall of the rare classes by linear discriminant analysis.

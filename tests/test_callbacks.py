@@ -52,6 +52,12 @@ class Recorder:
         return len(self.losses) == self.stop_after
 
 
+def test_without_steps_the_fit_alone_is_told():
+    recorder = Recorder()
+    quick().set_params(max_steps=0).set_callbacks(recorder).fit(X, Y)
+    assert recorder.events == ["setup", "fit begins", "fit ends", "teardown"]
+
+
 def test_every_step_is_told():
     for method in ("fit", "fit_resample"):
         recorder = Recorder()

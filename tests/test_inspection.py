@@ -233,6 +233,12 @@ def test_loss_of_a_classifier_is_that_of_its_oversampler(sampler):
 def test_loss_refuses_what_has_none():
     with pytest.raises(AttributeError, match="This SMOTE has no loss_curve_"):
         LossCurveDisplay.from_estimator(SMOTE())
+    untrained = LatentDiffusionOversampler(max_steps=0, random_state=0)
+    untrained.fit(np.arange(12.0).reshape(6, 2), [0, 0, 0, 0, 1, 1])
+    with pytest.raises(
+        AttributeError, match=r"is empty: its fit took no step\. Fit wi"
+    ):
+        LossCurveDisplay.from_estimator(untrained)
 
 
 def test_quality_is_the_report(sampler):

@@ -383,7 +383,11 @@ def test_gaussians_alone_draw_rows_with_the_moments_of_their_class():
     y = np.repeat([0, 1], [3000, 500])
     X[y == 1] += [4.0, -3.0, 2.0]
     sampler = LatentDiffusionOversampler(
-        max_steps=0, guidance_scale=1.0, n_candidates=1, n_inference_steps=100
+        max_steps=0,
+        guidance_scale=1.0,
+        n_candidates=1,
+        n_inference_steps=100,
+        random_state=0,
     )
     drawn = sampler.fit(X, y).sample(np.ones(4000, int), random_state=0)
     real, scale = X[y == 1], X[y == 1].std(axis=0)

@@ -86,13 +86,18 @@ class LossCurveDisplay:
         Raises
         ------
         AttributeError
-            If the estimator has no losses.
+            If the estimator has no losses, or an empty row of them.
         """
         trained = getattr(estimator, "oversampler_", estimator)
         if not hasattr(trained, "loss_curve_"):
             raise AttributeError(
                 f"This {type(trained).__name__} has no loss_curve_. Expected an "
                 "estimator whose fit has trained a network."
+            )
+        if len(trained.loss_curve_) == 0:
+            raise AttributeError(
+                f"The loss_curve_ of this {type(trained).__name__} is empty: its fit "
+                "took no step. Fit with max_steps above 0."
             )
         return cls(losses=trained.loss_curve_).plot(ax)
 
