@@ -416,3 +416,58 @@ def test_files_are_encoded_lazily(script, monkeypatch, capsys):
     for table in (printed, Path("lazy.rst").read_text()):
         assert "Encoding image files lazily with 2 workers" in table
         assert "peak MiB a worker" in table
+
+
+def test_class_offsets_are_recovered(script):
+    ceiling = script("ceiling")
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 400)
+    true = 3 * np.eye(3)[y] + rng.normal(size=(1200, 3))
+    true *= 3  # the exact posterior: differences of unit Gaussians at distance 3
+    wrong = (true - [4.0, 0.0, -4.0]) / 2
+    moved = ceiling.with_offsets(wrong, y, wrong)
+    gap = moved - true
+    assert np.ptp(gap - gap.mean(axis=1, keepdims=True)) < 3
+    hits = [(logits.argmax(axis=1) == y).mean() for logits in (true, wrong, moved)]
+    assert hits[1] < hits[0] - 0.1 and abs(hits[2] - hits[0]) < 0.01
+
+
+def test_what_is_known_of_unseen_rows_counts_and_does_not_leak(
+    accuracy, script, tmp_path, capsys
+):
+    ceiling = script("ceiling")
+    rng = np.random.default_rng(0)
+    y, y_test = np.repeat(np.arange(3), (120, 40, 20)), np.repeat(np.arange(3), 150)
+    # Unseen rows lie elsewhere than those to learn from, and lie wider.
+    means = 4 * np.eye(3, 5)
+    X = rng.normal(size=(len(y), 5)) + means[y]
+    X_test = 2 * rng.normal(size=(len(y_test), 5)) + means[(y_test + 1) % 3]
+    head = dict(head_weight=means, head_bias=np.zeros(3))
+    arrays = dict(X_train=X, y_train=y, X_test=X_test, y_test=y_test)
+    np.savez(tmp_path / "moved.npz", **arrays, **head)
+    arrays["y_test"] = rng.permutation(y_test)
+    np.savez(tmp_path / "noise.npz", **arrays)
+    ceiling.main(["moved.npz", "noise.npz", "--seeds", "2", "--json", "record.json"])
+    record = json.loads(Path("record.json").read_text())
+    lines = {
+        (line["method"], line["known"]): line["balanced_accuracy"]
+        for line in record["moved"]["lines"]
+    }
+    assert len(lines) == 2 * len(ceiling.METHODS_SHOWN) + 5
+    for (method, known), scores in lines.items():
+        assert len(scores) == 2
+        if known in ("nothing", "covariances of the classes"):
+            assert max(scores) < 30
+        elif method == "Gaussians" or known == "all":
+            assert min(scores) > 60
+    for line in record["noise"]["lines"]:
+        assert "published" not in line["method"]
+        assert 20 < np.mean(line["balanced_accuracy"]) < 45
+    ours = [
+        line for line in record["moved"]["lines"] if line["method"] == accuracy.OURS[0]
+    ]
+    assert ours[0]["difference"] == [0, 0, 0]
+    assert "moved, 2 seeds" in Path("record.rst").read_text()
+    assert "means and covariances" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        ceiling.main(["moved.npz", "--seeds", "0"])

@@ -163,6 +163,8 @@ SAMPLINGS = {
     "limited-interval guidance": dict(guided=limited_interval),
     "20 DDIM steps": dict(n_inference_steps=20),
     "eta = 1": dict(eta=1.0),
+    "half by the closed form": dict(gaussian_share=0.5),
+    "closed form alone": dict(gaussian_share=1.0),
 }
 
 
