@@ -66,7 +66,7 @@ def class_gaussians(X, codes, random_state, *, class_sampling, sample_weight=Non
     beside = n_features - len(variances)
     rest = (n_features * within - variances.sum()) / max(1, beside)
 
-    between = means.var(axis=0).mean() - within * (1 / n).mean()
+    between = means.var(axis=0, ddof=1).mean() - within * (1 / n).mean()
     kept = between / (between + within / n) if between > 0 else np.zeros(len(n))
     centre = means.mean(axis=0)
     means = centre + kept[:, None] * (means - centre)

@@ -99,7 +99,8 @@ def choose(log_weights, codes, n_chosen, random_state):
     Returns
     -------
     ndarray of shape (n_chosen.sum(),)
-        Row numbers, sorted by class.
+        Row numbers, sorted by class and then ascending: where a row stands tells
+        nothing of its weight.
 
     References
     ----------
@@ -110,4 +111,5 @@ def choose(log_weights, codes, n_chosen, random_state):
     order = np.lexsort((-key, codes))
     counts = np.bincount(codes, minlength=len(n_chosen))
     rank = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[rank < np.repeat(n_chosen, counts)]
+    chosen = order[rank < np.repeat(n_chosen, counts)]
+    return chosen[np.lexsort((chosen, codes[chosen]))]

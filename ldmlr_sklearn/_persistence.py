@@ -193,7 +193,7 @@ def _text_from_json(text):
 
 def _number(value):
     """Return a scalar of NumPy as one of Python, for JSON."""
-    if isinstance(value, np.bool | np.integer | np.floating):
+    if isinstance(value, np.bool_ | np.integer | np.floating):
         return value.item()
     raise TypeError(
         f"{value!r} of type {type(value).__name__} cannot be stored. Expected numbers, "

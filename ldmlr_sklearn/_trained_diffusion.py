@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 
 from ldmlr_sklearn._class_posterior import ClassPosterior, choose
 from ldmlr_sklearn._columns import Columns
@@ -157,7 +158,9 @@ class TrainedDiffusion:
         exact = self.parameters.prediction_type == "epsilon"
         dtype = torch.float32 if exact else product_dtype(device)
         network = copy.deepcopy(self.denoiser).to(device, dtype)
-        drawn = Parallel(n_jobs=n_jobs, return_as="generator")(
+        backend, _ = get_active_backend()
+        streams = backend.supports_return_generator  # "multiprocessing" does not
+        drawn = Parallel(n_jobs=n_jobs, return_as="generator" if streams else "list")(
             delayed(replace(self, denoiser=network)._draw_chunk)(
                 codes[chunk], sampling, _seed_of_chunk(seed, number), device
             )
@@ -272,29 +275,28 @@ class TrainedDiffusion:
                 if name.startswith(prefix)
             }
 
-        parameters = TrainingParameters(**values["training"])
-        columns = Columns.from_arrays(part("columns."), values["dtype"])
-        posterior = ClassPosterior.from_arrays(part("posterior."))
-        denoiser = parameters.network(
-            len(columns.integer), len(posterior.bias), generator_from(0)
-        )
         try:
+            parameters = TrainingParameters(**values["training"])
+            columns = Columns.from_arrays(part("columns."), values["dtype"])
+            posterior = ClassPosterior.from_arrays(part("posterior."))
+            denoiser = parameters.network(
+                len(columns.integer), len(posterior.bias), generator_from(0)
+            )
             denoiser.load_state_dict(_tensors(part("denoiser.")))
-            mixture = GaussianMixture(**_tensors(part("mixture.")))
-        except (RuntimeError, TypeError) as error:
+            return cls(
+                parameters,
+                columns,
+                posterior,
+                GaussianMixture(**_tensors(part("mixture."))),
+                values["expected_recall"],
+                denoiser.eval().requires_grad_(False),
+                arrays["loss_curve"],
+            )
+        except (KeyError, RuntimeError, TypeError) as error:
             raise ValueError(
                 "The model that was stored is not built as this version of the "
                 "library builds it. Fit again, or install the version that stored it."
             ) from error
-        return cls(
-            parameters,
-            columns,
-            posterior,
-            mixture,
-            values["expected_recall"],
-            denoiser.eval().requires_grad_(False),
-            arrays["loss_curve"],
-        )
 
 
 def _tensors(arrays):

@@ -62,6 +62,18 @@ def test_means_of_small_classes_move_most_towards_the_centre():
     np.testing.assert_allclose(odds / odds[2], [300, 40, 1], rtol=1e-2)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_what_is_kept_of_the_means_is_their_share_of_the_variance(n_classes):
+    rng = np.random.RandomState(0)
+    codes = np.repeat(np.arange(n_classes), 4)
+    centres = 0.5 * rng.normal(size=(n_classes, 1000))  # 0.25 / (0.25 + 1 / 4)
+    X = (centres[codes] + rng.normal(size=(len(codes), 1000))).astype(np.float32)
+    found = estimated(X, codes)["means"]
+    means = np.stack([X[codes == c].mean(axis=0) for c in range(n_classes)])
+    kept = (found - means.mean(axis=0)).std() / (means - means.mean(axis=0)).std()
+    assert kept == pytest.approx(0.5, abs=0.02)
+
+
 def test_classes_that_do_not_differ_have_one_mean():
     X, codes = rows([3] * 40, n_features=2, spread=0.0)
     found = estimated(X, codes)["means"]

@@ -46,6 +46,14 @@ def test_choice_is_exact_in_number_and_without_replacement():
     assert codes[chosen].tolist() == [0] * 5 + [2] * 60
 
 
+def test_where_a_chosen_row_stands_tells_nothing_of_its_weight():
+    rng = np.random.RandomState(0)
+    codes, weights = np.repeat([0, 1], 4000), rng.normal(size=8000)
+    chosen = choose(weights, codes, np.array([2000, 2000]), rng).reshape(2, 2, 1000)
+    halves = weights[chosen].mean(axis=2)
+    np.testing.assert_allclose(halves[:, 0], halves[:, 1], atol=0.1)
+
+
 def test_choice_of_one_is_proportional_to_the_weights():
     rng = np.random.RandomState(0)
     weights = np.array([0.6, 0.3, 0.1])

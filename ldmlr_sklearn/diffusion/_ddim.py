@@ -69,7 +69,7 @@ def sample_ddim(
         (xt (n, d), t (), labels (n,)) -> estimate of x0 (n, d).
     schedule : NoiseSchedule
         On the device of `xt`.
-    labels : Tensor of shape (n,)
+    labels : Tensor of shape (n,) or (1,)
         Handed on to `denoise`.
     xt : Tensor of shape (n, d)
         Standard normal noise to start from.
