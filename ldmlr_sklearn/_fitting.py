@@ -7,6 +7,7 @@ The one door to scikit-learn's private names.
 
 from contextlib import contextmanager
 
+import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn_compat.base import _fit_context
@@ -15,6 +16,7 @@ from sklearn_compat.utils.validation import validate_data
 from ldmlr_sklearn._typing import Method
 
 __all__ = [
+    "check_labels",
     "check_row_weights",
     "check_sample_weight",
     "fit_context",
@@ -28,6 +30,30 @@ __all__ = [
 def fit_context(method: Method) -> Method:
     """Check `_parameter_constraints` before the decorated fit runs."""
     return _fit_context(prefer_skip_nested_validation=True)(method)
+
+
+def check_labels(y):
+    """Refuse labels that are missing.
+
+    Raises
+    ------
+    ValueError
+        If one is None, NaN or `pandas.NA`.
+    """
+    labels = np.asarray(y)
+    if y is None or labels.dtype.kind not in "Of":
+        return
+    missing = [i for i, label in enumerate(labels.ravel()) if _is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"y has {len(missing)} missing labels, the first in row {missing[0]}. "
+            "Leave out the rows without a label."
+        )
+
+
+def _is_missing(label):
+    # pandas.NA is neither equal nor unequal to itself.
+    return label is None or type(label).__name__ == "NAType" or label != label
 
 
 def check_row_weights(sample_weight, rows):

@@ -12,14 +12,14 @@ def is_polars(data):
 
 
 def check_containers(X, y):
-    """Refuse frames without rows as yet, and labels that are missing.
+    """Refuse frames without rows as yet, or with text.
 
     Raises
     ------
     TypeError
         If `X` or `y` is lazy.
     ValueError
-        If a label is missing.
+        If a column holds text or categories.
     """
     for data in (X, y):
         if is_polars(data) and hasattr(data, "collect"):
@@ -27,20 +27,27 @@ def check_containers(X, y):
                 "Got a polars LazyFrame, expected rows in memory. Call its "
                 "`collect()` before."
             )
-    labels = np.asarray(y)
-    if y is None or labels.dtype.kind not in "Of":
-        return
-    missing = [i for i, label in enumerate(labels.ravel()) if _is_missing(label)]
-    if missing:
+    text = [name for name, column in _columns_of(X) if _holds_text(column)]
+    if text:
         raise ValueError(
-            f"y has {len(missing)} missing labels, the first in row {missing[0]}. "
-            "Leave out the rows without a label."
+            f"The columns {text[:5]} of X hold text or categories, expected numbers. "
+            "Encode them first, with OneHotEncoder for example, or leave them out."
         )
 
 
-def _is_missing(label):
-    # pandas.NA is neither equal nor unequal to itself.
-    return label is None or type(label).__name__ == "NAType" or label != label
+def _columns_of(X):
+    """Return names and columns of a frame; nothing for anything else."""
+    if is_polars(X):
+        return zip(X.columns, X.iter_columns(), strict=True)
+    return X.items() if hasattr(X, "iloc") else ()
+
+
+def _holds_text(column):
+    """Tell whether a column of a frame has an element that is text."""
+    values = np.asarray(column)
+    return values.dtype.kind in "US" or (
+        values.dtype.kind == "O" and any(isinstance(v, str | bytes) for v in values)
+    )
 
 
 class Containers:
@@ -63,6 +70,12 @@ class Containers:
         X, y = self._arrays.transform(X, y)
         if type(self._y).__name__ == "Categorical":
             y = type(self._y)(y, dtype=self._y.dtype)
+        if hasattr(X, "iloc"):
+            import pandas as pd
+
+            # One array of all columns does not hold every large whole number.
+            new = X.iloc[len(self._X) :]
+            X = pd.concat([self._X.set_axis(X.index[: len(self._X)]), new])
         return _appended(self._X, X), _appended(self._y, y)
 
 
@@ -71,7 +84,7 @@ def _appended(given, array):
     if not is_polars(given):
         return array
     new, polars_type = array[len(given) :], type(given)
-    if new.ndim == 1:
+    if hasattr(given, "name"):
         series = polars_type(given.name, new.tolist(), dtype=given.dtype)
         return given.clone().append(series)
     frame = polars_type(new, schema=given.columns, orient="row")

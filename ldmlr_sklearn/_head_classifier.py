@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
+    check_labels,
     check_row_weights,
     fit_context,
     spawn_seeds,
@@ -241,6 +242,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             return self._fit(X, y, sample_weight, monitor)
 
     def _fit(self, X, y, sample_weight, monitor):
+        check_labels(y)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
         weights = check_row_weights(sample_weight, X)

@@ -42,7 +42,8 @@ def resolve_prior(prior, classes, train_prior):
     """
     if isinstance(prior, str):
         prior = np.ones(len(classes)) if prior == "uniform" else train_prior
-    elif isinstance(prior, Mapping):
+    elif isinstance(prior, Mapping) or hasattr(prior, "to_dict"):
+        prior = dict(prior.items())  # a pandas Series is one too, whatever its order
         classes = classes.tolist()
         if set(prior) != set(classes):
             raise ValueError(
@@ -70,8 +71,9 @@ def own_prior(classifier, default):
     Parameters
     ----------
     classifier : classifier
-        Looked at for `target_prior_`, `class_prior_` and `priors_`, which is what
-        discriminant analysis calls it, through pipelines and frozen estimators.
+        Looked at for `target_prior_`, `class_prior_`, `priors_`, which is what
+        discriminant analysis calls it, and `class_weight`, through pipelines,
+        searches and frozen estimators.
 
     default : ndarray of shape (n_classes,)
         The frequencies in the rows that it was fitted to.
@@ -80,14 +82,70 @@ def own_prior(classifier, default):
     -------
     ndarray of shape (n_classes,)
     """
-    while isinstance(classifier, Pipeline | FrozenEstimator):
-        is_pipeline = isinstance(classifier, Pipeline)
-        classifier = classifier.steps[-1][1] if is_pipeline else classifier.estimator
+    *_, classifier = _layers(classifier)
     for name in ("target_prior_", "class_prior_", "priors_"):
         prior = getattr(classifier, name, None)
         if np.shape(prior) == np.shape(default):
             return prior
+    class_weight = getattr(classifier, "class_weight", None)
+    if isinstance(class_weight, str):  # "balanced", or balanced in every tree
+        return np.full(len(default), 1 / len(default))
+    if isinstance(class_weight, Mapping):
+        labels = classifier.classes_.tolist()
+        weighted = default * [class_weight.get(label, 1) for label in labels]
+        return weighted / weighted.sum()
     return default
+
+
+def _layers(classifier):
+    """Yield a classifier, what it wraps, and what that wraps in turn."""
+    yield classifier
+    inner = None
+    if isinstance(classifier, Pipeline):
+        yield from (step for _, step in classifier.steps[:-1])
+        inner = classifier.steps[-1][1]
+    elif isinstance(classifier, FrozenEstimator):
+        inner = classifier.estimator
+    elif hasattr(classifier, "best_estimator_"):
+        inner = classifier.best_estimator_
+    if inner is not None:
+        yield from _layers(inner)
+
+
+def check_known_prior(classifier, prior, classes):
+    """Refuse to exchange a prior that is not known, or that lacks a class.
+
+    Parameters
+    ----------
+    classifier : classifier
+        Fitted.
+
+    prior : ndarray of shape (n_classes,)
+        That of its probabilities, as far as `own_prior` can tell.
+
+    classes : ndarray of shape (n_classes,)
+
+    Raises
+    ------
+    ValueError
+        If a part of the classifier resamples its rows, or an entry of `prior` is 0.
+    """
+    for part in _layers(classifier):
+        resamples = hasattr(part, "fit_resample") or hasattr(part, "sampling_strategy")
+        if resamples:
+            raise ValueError(
+                f"{type(part).__name__} resamples the rows that the classifier learns "
+                "from, so that its class frequencies are not known and cannot be "
+                "exchanged. Correct the classifier alone, as in make_pipeline(sampler, "
+                "LabelShiftClassifier(classifier)), or leave the correction out."
+            )
+    if (prior == 0).any():
+        absent = classes[prior == 0].tolist()
+        raise ValueError(
+            f"The classes {absent} have the frequency 0 in training, which no "
+            "exchange can raise. Leave their rows out, or give them a weight "
+            "above 0."
+        )
 
 
 def exchange_prior(proba, prior, target_prior):

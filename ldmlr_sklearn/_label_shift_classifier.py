@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
+    check_labels,
     check_row_weights,
     fit_context,
     unchanged_on_failure,
@@ -23,6 +24,7 @@ from ldmlr_sklearn._fitting import (
 from ldmlr_sklearn._label_shift import (
     ESTIMATED_PRIORS,
     SHRINKAGE,
+    check_known_prior,
     estimate_prior,
     exchange_prior,
     own_prior,
@@ -46,6 +48,8 @@ class LabelShiftClassifier(
     estimator : classifier
         Any classifier with `predict_proba`. One that is fitted already comes in
         `sklearn.frozen.FrozenEstimator`; give `fit` the rows that it was fitted to.
+        One that resamples them, or a pipeline with a sampler, is refused: put this
+        class around the classifier alone. Its `class_weight` is allowed for.
 
     target_prior : {"uniform", "train", "em", "mapls"}, array-like of shape \
             (n_classes,) or dict, default="uniform"
@@ -165,10 +169,11 @@ class LabelShiftClassifier(
         Raises
         ------
         ValueError
-            If `target_prior` does not fit the classes, or the classifier refuses
-            the rows.
+            If `target_prior` does not fit the classes, if a label is missing, if the
+            classifier resamples its rows, or if it refuses them.
         """
         with unchanged_on_failure(self):
+            check_labels(y)
             fit_params = {}
             if sample_weight is not None:
                 fit_params["sample_weight"] = sample_weight
@@ -185,13 +190,7 @@ class LabelShiftClassifier(
             weights = check_row_weights(sample_weight, labels[:, None])
             seen = np.bincount(codes, weights)
             self.train_prior_ = own_prior(self.estimator_, seen / seen.sum())
-            if (self.train_prior_ == 0).any():
-                absent = self.classes_[self.train_prior_ == 0].tolist()
-                raise ValueError(
-                    f"The classes {absent} have the frequency 0 in training, which no "
-                    "exchange can raise. Leave their rows out, or give them a weight "
-                    "above 0."
-                )
+            check_known_prior(self.estimator_, self.train_prior_, self.classes_)
             self.target_prior_ = resolve_prior(
                 self.target_prior, self.classes_, self.train_prior_
             )

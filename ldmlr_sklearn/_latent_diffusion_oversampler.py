@@ -28,6 +28,7 @@ from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask, with_callbac
 from ldmlr_sklearn._diffusion_training import ARCHITECTURE
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
+    check_labels,
     check_sample_weight,
     fit_context,
     spawn_seeds,
@@ -477,9 +478,10 @@ class LatentDiffusionOversampler(
         sklearn.exceptions.NotFittedError
             If no diffusion model was trained.
         ValueError
-            If a label is not one of `classes_`.
+            If a label is not one of `classes_`, or a parameter is not valid.
         """
         check_is_fitted(self, "denoiser_")
+        self._validate_params()  # `set_params` may have come after `fit`
         y = column_or_1d(y)
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
@@ -541,6 +543,7 @@ class LatentDiffusionOversampler(
     def _check(self, X, y):
         """Return rows and labels as arrays, and whether the labels are one-hot."""
         check_containers(X, y)
+        check_labels(y)
         check_classification_targets(y)
         X, y, is_one_hot = self._check_X_y(X, y)
         self.sampling_strategy_ = check_sampling_strategy(

@@ -5,6 +5,7 @@
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from numbers import Real
+from os import PathLike
 from typing import Self
 
 import numpy as np
@@ -29,6 +30,7 @@ from sklearn.utils.validation import (
 
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
+    check_labels,
     check_row_weights,
     fit_context,
     seeded,
@@ -44,6 +46,7 @@ from ldmlr_sklearn._heads import (
 )
 from ldmlr_sklearn._label_shift import (
     ESTIMATED_PRIORS,
+    check_known_prior,
     estimate_prior,
     exchange_prior,
     own_prior,
@@ -265,15 +268,23 @@ class LDMLRClassifier(
         Raises
         ------
         ValueError
-            If `X`, `y` or the weights are not valid, if `target_prior` does not fit the
-            classes, or if it asks for a correction that the classifier cannot give.
+            If `X`, `y` or the weights are not valid, if `oversampler` does not keep the
+            rows it is given, if `target_prior` does not fit the classes, or if it asks
+            for a correction that the classifier cannot give.
         """
         with unchanged_on_failure(self):
             return self._fit(X, y, sample_weight)
 
     def _fit(self, X, y, sample_weight):
         encoder_seed, sampler_seed, classifier_seed = spawn_seeds(self.random_state, 3)
+        check_labels(y)
         if self.encoder is None:
+            if _holds_images(X):
+                raise ValueError(
+                    "X holds images or paths, or has more than 2 dimensions. Expected "
+                    "features of shape (n_samples, n_features), or an encoder that "
+                    "makes them: LDMLRClassifier(encoder=FeatureEncoder(...))."
+                )
             features, y = validate_data(self, X, y)
         else:
             y = column_or_1d(y, warn=True)
@@ -322,6 +333,12 @@ class LDMLRClassifier(
         real_features = features
         fit_params = given if "oversampler" in weighted else {}
         features, labels = self.oversampler_.fit_resample(features, y, **fit_params)
+        if not np.array_equal(labels[: len(y)], y):
+            raise ValueError(
+                f"{type(self.oversampler_).__name__} has left out rows or changed "
+                "their order. Expected an over-sampler, which returns the rows it was "
+                "given and new ones after them."
+            )
         seen_codes = np.searchsorted(self.classes_, labels)
         weights = np.ones(len(labels))
         if "classifier" in weighted:
@@ -358,6 +375,8 @@ class LDMLRClassifier(
         self.effective_prior_ = own_prior(self.classifier_, self.effective_prior_)
         if target_prior is None:
             self.target_prior_ = self.effective_prior_
+        else:
+            check_known_prior(self.classifier_, self.effective_prior_, self.classes_)
         return self
 
     def get_metadata_routing(self) -> MetadataRouter:
@@ -554,6 +573,13 @@ class LDMLRClassifier(
         return tags
 
 
+def _holds_images(X):
+    """Tell whether X is images or paths: arrays of images, or a list of either."""
+    n_dims = getattr(X, "ndim", 1)
+    first = next(iter(X), None) if n_dims == 1 and hasattr(X, "__iter__") else None
+    return n_dims > 2 or isinstance(first, str | PathLike) or hasattr(first, "getbands")
+
+
 def _takes_weights(part, method):
     return (
         part is None or "sample_weight" in signature(getattr(part, method)).parameters
@@ -566,7 +592,10 @@ def _weight_params(classifier, weights):
     while isinstance(last, Pipeline):
         prefix += f"{last.steps[-1][0]}__"
         last = last.steps[-1][1]
-    if not has_fit_parameter(last, "sample_weight"):
+    forwards = any(
+        p.kind is p.VAR_KEYWORD for p in signature(last.fit).parameters.values()
+    )
+    if not (forwards or has_fit_parameter(last, "sample_weight")):
         raise ValueError(
             "Weights, or generated_weight other than 1, need a classifier whose fit "
             f"takes sample_weight, but {type(last).__name__} does not. Take one that "

@@ -27,7 +27,8 @@ def _count(y):
 
 
 def _check_at_least(owner, name, value, kind, low):
-    if not isinstance(value, kind) or isinstance(value, bool) or not value >= low:
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not (is_number and low <= value < np.inf):
         noun = "an integer" if kind is Integral else "a number"
         raise ValueError(
             f"{name} of {type(owner).__name__} must be {noun} of at least {low}. Got "
@@ -54,7 +55,7 @@ class RatioStrategy:
     Raises
     ------
     ValueError
-        If a parameter is negative or not a number.
+        If a parameter is negative, infinite or not a number.
 
     See Also
     --------

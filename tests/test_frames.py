@@ -134,6 +134,43 @@ def test_missing_values_are_told(name):
             quick().fit_resample(frame, LABELS)
 
 
+@pytest.mark.parametrize("kind", ["text", "category", "object"])
+def test_columns_of_text_are_told(kind):
+    text = np.where(np.arange(len(LABELS)) % 3, "01", "02")
+    frame = pd.DataFrame(columns() | {"code": text})
+    frames = [frame.astype({"code": "str" if kind == "text" else kind})]
+    if kind == "text":
+        frames.append(pl.DataFrame(frame))
+    if kind == "category":
+        frames.append(pl.DataFrame(frame).cast({"code": pl.Categorical}))
+    for frame in frames:
+        message = r"columns \['code'\] of X hold text or categories.* OneHotEncoder"
+        with pytest.raises(ValueError, match=message):
+            quick().fit_resample(frame, LABELS)
+    # Numbers that are stored as objects are numbers.
+    numbers = pd.DataFrame(columns()).astype({"whole": object})
+    resampled, _ = quick().fit_resample(numbers, LABELS)
+    assert resampled.shape == EXPECTED.shape
+
+
+def test_large_whole_numbers_beside_real_ones_stay_exact():
+    ids = 2**60 + np.arange(len(LABELS))
+    frame = pd.DataFrame({"real": columns()["real"], "id": ids}, index=ids)
+    for given in (frame, frame.astype({"id": "Int64"})):
+        resampled, labels = quick().fit_resample(given, pd.Series(LABELS))
+        assert resampled["id"][: len(ids)].tolist() == ids.tolist()
+        assert resampled.dtypes.tolist() == given.dtypes.tolist()
+        assert resampled.index.equals(labels.index)
+        assert resampled.index.tolist() == list(range(60))
+
+
+def test_labels_in_a_polars_frame():
+    frame, labels = pl.DataFrame(columns()), pl.DataFrame({"label": LABELS})
+    resampled, new_labels = quick().fit_resample(frame, labels)
+    assert new_labels.columns == ["label"] and len(new_labels) == len(resampled) == 60
+    assert_frame_equal(new_labels[: len(labels)], labels)
+
+
 def test_lazy_frames_are_told():
     frame = pl.DataFrame(columns())
     with pytest.raises(TypeError, match=r"polars LazyFrame.*`collect\(\)`"):

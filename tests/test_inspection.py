@@ -24,7 +24,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import Bunch
 
-from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn import HeadClassifier, LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn.inspection import (
     ClassCountsDisplay,
     ClassRecallDisplay,
@@ -228,6 +228,31 @@ def test_loss_of_a_classifier_is_that_of_its_oversampler(sampler):
     model = LDMLRClassifier(oversampler=clone(sampler), random_state=0).fit(*tailed())
     display = LossCurveDisplay.from_estimator(model)
     assert_array_equal(display.losses, model.oversampler_.loss_curve_)
+
+
+def test_displays_take_a_classifier_for_its_oversampler(sampler):
+    X, y = tailed()
+    model = LDMLRClassifier(oversampler=clone(sampler), random_state=0).fit(X, y)
+    own = ClassCountsDisplay.from_estimator(model.oversampler_, y)
+    display = ClassCountsDisplay.from_estimator(model, y)
+    assert_array_equal(display.counts_resampled, own.counts_resampled)
+    FeaturePlaneDisplay.from_estimator(model, X, y, random_state=0)
+    GenerationQualityDisplay.from_estimator(model, X, y, *tailed(seed=1), n_rows=20)
+    for display in (
+        lambda: FeaturePlaneDisplay.from_estimator(SMOTE(), X, y),
+        lambda: GenerationQualityDisplay.from_estimator(SMOTE(), X, y, X, y),
+    ):
+        with pytest.raises(AttributeError, match="SMOTE has no method 'sample'"):
+            display()
+
+
+def test_loss_of_epochs_says_so(sampler):
+    head = HeadClassifier(max_epochs=3, random_state=0).fit(*tailed())
+    labels = [
+        LossCurveDisplay.from_estimator(fitted).ax_.get_xlabel()
+        for fitted in (sampler, head)
+    ]
+    assert labels == ["training step", "training epoch"]
 
 
 def test_loss_refuses_what_has_none():

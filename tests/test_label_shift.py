@@ -5,8 +5,11 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from imblearn.ensemble import BalancedRandomForestClassifier
 from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.base import clone
@@ -16,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -253,3 +257,92 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"The classes \[2\] have the frequency 0"):
         LabelShiftClassifier(LogisticRegression()).fit(X, y, (y < 2).astype(float))
     np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+def test_a_series_gives_the_prior_by_class():
+    X, y = rows(TRAIN, 400, 0)
+    names = np.array(["ill", "acute", "well"])[y]
+    target = pd.Series({"well": 0.7, "ill": 0.2, "acute": 0.1})
+    for model in (
+        LabelShiftClassifier(GaussianNB(), target),
+        LDMLRClassifier(
+            classifier=GaussianNB(),
+            oversampler=RandomOverSampler(random_state=0),
+            target_prior=target,
+        ),
+    ):
+        np.testing.assert_allclose(model.fit(X, names).target_prior_, [0.1, 0.2, 0.7])
+    wrong = LabelShiftClassifier(GaussianNB(), pd.Series([0.7, 0.2, 0.1]))
+    with pytest.raises(ValueError, match=r"has the classes \[0, 1, 2\], expected one"):
+        wrong.fit(X, names)
+
+
+def test_weights_of_classes_are_not_corrected_twice():
+    X, y = rows(TRAIN, 2000, 0)
+    balanced = LogisticRegression(class_weight="balanced").fit(X, y)
+    by_hand = dict(enumerate(1 / np.bincount(y)))
+    for model in (
+        balanced,
+        LogisticRegression(class_weight=by_hand, C=1e9),
+        make_pipeline(StandardScaler(), balanced),
+        GridSearchCV(balanced, {"C": [1.0]}),
+        FrozenEstimator(balanced),
+    ):
+        shifted = LabelShiftClassifier(model).fit(X, y)
+        np.testing.assert_allclose(shifted.train_prior_, 1 / 3, rtol=1e-6)
+        expected = balanced.predict_proba(X)
+        np.testing.assert_allclose(shifted.predict_proba(X), expected, atol=0.02)
+    partly = LogisticRegression(class_weight={0: 0.5})
+    prior = LabelShiftClassifier(partly).fit(X, y).train_prior_
+    counts = np.bincount(y) * [0.5, 1, 1]
+    np.testing.assert_allclose(prior, counts / counts.sum())
+
+
+FOREST = BalancedRandomForestClassifier(n_estimators=2, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        make_imblearn_pipeline(RandomOverSampler(), GaussianNB()),
+        FOREST,
+        GridSearchCV(FOREST, {"max_depth": [2]}),
+    ],
+)
+def test_resampled_rows_have_no_known_prior(classifier):
+    X, y = rows(TRAIN, 200, 0)
+    message = "resamples the rows .* cannot be exchanged"
+    with pytest.raises(ValueError, match=message):
+        LabelShiftClassifier(classifier).fit(X, y)
+    model = LDMLRClassifier(
+        oversampler=RandomOverSampler(random_state=0), classifier=classifier
+    )
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    model.set_params(target_prior=None).fit(X, y)
+    assert model.predict(X).shape == y.shape
+
+
+def test_a_class_that_the_classifier_excludes_cannot_be_raised():
+    X, y = rows(TRAIN, 200, 0)
+    classifier = GaussianNB(priors=[0.5, 0.5, 0])
+    for model in (
+        LabelShiftClassifier(classifier),
+        LDMLRClassifier(
+            classifier=classifier, oversampler=RandomOverSampler(random_state=0)
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"classes \[2\] have the frequency 0"):
+            model.fit(X, y)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+@pytest.mark.parametrize(
+    "model", [LabelShiftClassifier(GaussianNB()), LDMLRClassifier(), HeadClassifier()]
+)
+def test_missing_labels_are_counted(model, missing):
+    X, y = rows(TRAIN, 30, 0)
+    names = np.array(["ill", "acute", "well"], dtype=object)[y]
+    names[[7, 9]] = missing
+    with pytest.raises(ValueError, match="y has 2 missing labels, the first in row 7"):
+        model.fit(X, names)

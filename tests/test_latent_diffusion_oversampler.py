@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 
 import joblib
@@ -358,6 +359,10 @@ def test_bad_parameters_are_named():
         for method in ("fit", "fit_resample"):
             with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter"):
                 getattr(quick(**params), method)(X, y)
+    fitted = quick().fit(X, y)
+    for params in (dict(n_candidates=0), dict(n_inference_steps=0), dict(eta=3)):
+        with pytest.raises(ValueError, match=f"'{next(iter(params))}' parameter"):
+            deepcopy(fitted).set_params(**params).sample([0])
     with pytest.raises(ValueError, match="not a device name of torch"):
         quick(device="gpu").fit(X, y)
     with pytest.raises(ValueError, match="not available on this machine"):

@@ -9,8 +9,10 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from imblearn.combine import SMOTEENN
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
+from imblearn.under_sampling import RandomUnderSampler
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -391,6 +393,28 @@ def test_pickle_round_trip(data):
 def test_every_error_says_what_to_do(data, params, message):
     with pytest.raises(ValueError, match=message):
         quick(**params).fit(*data)
+
+
+@pytest.mark.parametrize("sampler", [RandomUnderSampler(), SMOTEENN()])
+def test_rows_that_are_left_out_are_told(data, sampler):
+    model = quick(oversampler=sampler, classifier=GaussianNB())
+    with pytest.raises(ValueError, match="left out rows or changed their order"):
+        model.fit(*data)
+
+
+def test_images_without_an_encoder_are_told():
+    images = np.zeros((6, 8, 8, 3), dtype=np.uint8)
+    for X in (images, images[..., 0], ["a.png"] * 6, np.array(["a.png"] * 6)):
+        with pytest.raises(ValueError, match=r"LDMLRClassifier\(encoder=FeatureEnc"):
+            quick().fit(X, [0, 0, 0, 0, 1, 1])
+
+
+def test_weights_reach_a_classifier_through_a_search(data):
+    X, y = data
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2)
+    model = quick(classifier=search, generated_weight=0.5).fit(X, y)
+    whole = quick(classifier=LogisticRegression(), generated_weight=0.5).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X), whole.predict_proba(X))
 
 
 def test_one_class_and_unfitted(data):

@@ -218,7 +218,8 @@ IMPORT_TABLE = {
     "_oversampler_file": {"_persistence", "_saved_parameters", "_trained_diffusion"},
     "_saved_parameters": {"numpy"},
     "_callbacks": {"sklearn"},
-    "_frames": {"numpy", "imblearn"},
+    # pandas is loaded by who passes frames of it.
+    "_frames": {"numpy", "pandas", "imblearn"},
     "_cached_training": {
         *SCIENCE,
         "scipy",
@@ -317,7 +318,7 @@ IMPORT_TABLE = {
     "metrics._rows": SCIENCE,
     "_persistence": {"numpy", "safetensors", "torch", "_torch_utils"},
     "_documentation": set(),
-    "_fitting": {"sklearn", "sklearn_compat", "_typing"},
+    "_fitting": {*SCIENCE, "sklearn_compat", "_typing"},
     "_torch_utils": {"numpy", "torch"},
     # Names of types: torch and PIL are loaded for type checkers alone.
     "_typing": {*SCIENCE, "joblib", "scipy", "torch", "PIL"},

@@ -138,6 +138,7 @@ def test_grid_search_over_strategies(long_tailed):
         (lambda: RatioStrategy(ratio=-0.1), "ratio of RatioStrategy must be a number"),
         (lambda: RatioStrategy(ratio="0.1"), "ratio .* at least 0. Got '0.1'"),
         (lambda: RatioStrategy(ratio=float("nan")), "ratio .* at least 0. Got nan"),
+        (lambda: RatioStrategy(ratio=float("inf")), "ratio .* at least 0. Got inf"),
         (lambda: RatioStrategy(floor=0.5), "floor of RatioStrategy must be an integer"),
         (lambda: RatioStrategy(floor=True), "floor .* at least 0. Got True"),
         (lambda: ShotGroupStrategy(groups=()), "must be one or more of 'many', 'med"),

@@ -134,6 +134,16 @@ def test_warm_start_goes_on_from_the_fitted_weights():
     assert anew.loss_curve_.shape == (3,)
 
 
+@pytest.mark.parametrize("backend", ["multiprocessing", "loky", "threading"])
+def test_rows_are_the_same_on_every_backend_of_joblib(backend):
+    sampler = quick().fit(*data())
+    y = np.repeat([0, 1, 2], 700)
+    expected = sampler.sample(y, random_state=0)
+    with joblib.parallel_config(backend, n_jobs=2):
+        found = sampler.sample(y, random_state=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_warm_start_takes_new_rows_and_their_range():
     X, y = data()
     sampler = quick(warm_start=True).fit(X, y)

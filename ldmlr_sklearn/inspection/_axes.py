@@ -138,3 +138,21 @@ def label_classes(ax, classes, counts, groups):
         f"{sizes.max()} classes"
     )
     return positions
+
+
+def sampler_of(estimator, method=None):
+    """Return the over-sampler of an `LDMLRClassifier`, or what is one itself.
+
+    Raises
+    ------
+    AttributeError
+        If it lacks the method.
+    """
+    sampler = getattr(estimator, "oversampler_", estimator)
+    if method is not None and not hasattr(sampler, method):
+        raise AttributeError(
+            f"This {type(sampler).__name__} has no method {method!r}. Expected a "
+            "fitted LatentDiffusionOversampler, or an LDMLRClassifier that has one; "
+            "of a pipeline, pass that step."
+        )
+    return sampler

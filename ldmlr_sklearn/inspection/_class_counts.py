@@ -20,6 +20,7 @@ from ldmlr_sklearn.inspection._axes import (
     label_classes,
     legend_above,
     resolve_axes,
+    sampler_of,
 )
 
 
@@ -82,7 +83,8 @@ class ClassCountsDisplay:
         ----------
         oversampler : over-sampler
             A fitted over-sampler of imbalanced-learn's kind; its
-            ``sampling_strategy_`` says how many rows it adds to which class.
+            ``sampling_strategy_`` says how many rows it adds to which class. Of an
+            `LDMLRClassifier`, its over-sampler.
 
         y : array-like of shape (n_samples,)
             The labels that it was fitted to.
@@ -102,6 +104,7 @@ class ClassCountsDisplay:
         ValueError
             If it was fitted to other classes.
         """
+        oversampler = sampler_of(oversampler)
         check_is_fitted(oversampler, "sampling_strategy_")
         classes, counts = np.unique(column_or_1d(y), return_counts=True)
         n_new = oversampler.sampling_strategy_

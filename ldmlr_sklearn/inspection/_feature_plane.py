@@ -27,6 +27,7 @@ from ldmlr_sklearn.inspection._axes import (
     AxesOrNone,
     Figure,
     resolve_axes,
+    sampler_of,
 )
 
 # Kind of row -> its style; the colour is that of the class. Drawn in this order.
@@ -128,7 +129,8 @@ class FeaturePlaneDisplay:
         Parameters
         ----------
         oversampler : LatentDiffusionOversampler
-            A fitted over-sampler with a method `sample`.
+            A fitted over-sampler with a method `sample`. Of an `LDMLRClassifier`, its
+            over-sampler, for which `X` is features.
 
         X : array-like of shape (n_samples, n_features)
             The rows that it was fitted to.
@@ -170,6 +172,7 @@ class FeaturePlaneDisplay:
             As in `from_resampled`.
         """
         random_state = check_random_state(random_state)
+        oversampler = sampler_of(oversampler, "sample")
         classes = _resolve_classes(classes, y)
         labels = np.repeat(classes, n_rows)
         return cls._from_rows(

@@ -24,6 +24,7 @@ from ldmlr_sklearn.inspection._axes import (
     line_styles,
     mean_of_groups,
     resolve_axes,
+    sampler_of,
 )
 from ldmlr_sklearn.metrics import generation_report
 
@@ -113,7 +114,8 @@ class GenerationQualityDisplay:
         Parameters
         ----------
         oversampler : LatentDiffusionOversampler
-            A fitted over-sampler with a method `sample`.
+            A fitted over-sampler with a method `sample`. Of an `LDMLRClassifier`, its
+            over-sampler, for which `X` is features.
 
         X : array-like of shape (n_samples, n_features)
             The rows that it was fitted to.
@@ -144,6 +146,7 @@ class GenerationQualityDisplay:
         display : GenerationQualityDisplay
             The display, drawn.
         """
+        oversampler = sampler_of(oversampler, "sample")
         labels = np.repeat(np.unique(column_or_1d(y)), n_rows)
         generated = oversampler.sample(labels, random_state=random_state)
         report = generation_report(X, y, generated, labels, X_held_out, y_held_out)

@@ -15,6 +15,7 @@ from ldmlr_sklearn.inspection._axes import (
     Figure,
     Lines,
     resolve_axes,
+    sampler_of,
 )
 
 
@@ -57,6 +58,7 @@ class LossCurveDisplay:
     60
     """
 
+    _unit = "step"
     lines_: Lines
     ax_: Axes
     figure_: Figure
@@ -88,7 +90,7 @@ class LossCurveDisplay:
         AttributeError
             If the estimator has no losses, or an empty row of them.
         """
-        trained = getattr(estimator, "oversampler_", estimator)
+        trained = sampler_of(estimator)
         if not hasattr(trained, "loss_curve_"):
             raise AttributeError(
                 f"This {type(trained).__name__} has no loss_curve_. Expected an "
@@ -99,7 +101,9 @@ class LossCurveDisplay:
                 f"The loss_curve_ of this {type(trained).__name__} is empty: its fit "
                 "took no step. Fit with max_steps above 0."
             )
-        return cls(losses=trained.loss_curve_).plot(ax)
+        display = cls(losses=trained.loss_curve_)
+        display._unit = "step" if hasattr(trained, "max_steps") else "epoch"
+        return display.plot(ax)
 
     def plot(self, ax: AxesOrNone = None) -> Self:
         """Draw the losses.
@@ -126,13 +130,15 @@ class LossCurveDisplay:
         if window < 2:
             self.lines_ = ax.plot(steps, losses, color=COLOURS[0], label="loss")
         else:
-            self.lines_ = ax.plot(steps, losses, color=GREY, label="loss of a step")
+            self.lines_ = ax.plot(
+                steps, losses, color=GREY, label=f"loss of one {self._unit}"
+            )
             mean = np.convolve(losses, np.full(window, 1 / window), mode="valid")
-            label = f"mean of {window} steps"
+            label = f"mean of {window} {self._unit}s"
             self.lines_ += ax.plot(
                 steps[window - 1 :], mean, color=COLOURS[0], label=label
             )
-        ax.set(xlabel="training step", ylabel="loss")
+        ax.set(xlabel=f"training {self._unit}", ylabel="loss")
         ax.legend()
         self.ax_, self.figure_ = ax, ax.figure
         return self
