@@ -494,8 +494,7 @@ class FeatureEncoder(
     def save(self, path: FilePath) -> None:
         """Write the fitted encoder to a file that holds no code.
 
-        Not kept are `memory`, a `random_state` that is no integer, metadata requests,
-        callbacks and the output container.
+        Not kept are `memory`, metadata requests, callbacks and the output container.
 
         Parameters
         ----------
@@ -506,6 +505,9 @@ class FeatureEncoder(
         ------
         ValueError
             If the backbone is not one of timm's by name.
+        TypeError
+            If a parameter cannot be written, such as a `random_state` that is neither
+            an integer nor None.
         """
         check_is_fitted(self)
         save_encoder(self, path)
@@ -514,7 +516,9 @@ class FeatureEncoder(
     def load(cls, path: FilePath) -> Self:
         """Read an encoder that `save` has written.
 
-        Nothing in the file is executed: it may come from anyone.
+        Nothing in the file is executed, no other file is read and no request sent: it
+        may come from anyone. Its parameters are those of the encoder that was saved;
+        look at them before a new `fit`, which follows them.
 
         Parameters
         ----------
@@ -531,8 +535,8 @@ class FeatureEncoder(
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is damaged, of another kind or of a later version, or if timm builds
-            another network by now.
+            If it is damaged, of another kind or of a later version, if its backbone
+            would have to be fetched, or if timm builds another network by now.
         """
         return load_encoder(cls, path)
 

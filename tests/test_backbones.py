@@ -95,6 +95,7 @@ def test_created_backbone_has_no_head():
         ("?", {}, r"is not the name of a timm network. `timm.list_models"),
         ("resnet18.nothing", {}, "timm could not build.*Invalid pretrained tag"),
         ("test_resnet", {"depth": 3}, r"backbone_kwargs={'depth': 3}: .*'depth'"),
+        ("test_resnet", {"pretrained": True}, "contradict.* set pretrained=True if"),
     ],
 )
 def test_networks_that_cannot_be_built(name, keywords, message):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ldmlr_sklearn import FeatureEncoder, _persistence
+from ldmlr_sklearn._saved_parameters import plain_parameters
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, size=(12, 8, 8, 3), dtype=np.uint8)
@@ -96,6 +97,75 @@ def test_weights_of_another_network_are_refused(tmp_path):
     _persistence.write(path, "FeatureEncoder", arrays, values)
     with pytest.raises(ValueError, match="do not fit the backbone 'test_resnet'"):
         FeatureEncoder.load(path)
+
+
+@pytest.fixture
+def nothing_fetched(monkeypatch):
+    """Neither timm's readers of files nor its requests are ever called."""
+
+    def refuse(*args, **keywords):
+        raise AssertionError("something was fetched")
+
+    for name in ("_factory.load_checkpoint", "_factory.load_model_config_from_hf"):
+        monkeypatch.setattr(f"timm.models.{name}", refuse)
+    for name in ("load_state_dict", "load_state_dict_from_url", "load_pretrained"):
+        monkeypatch.setattr(f"timm.models._builder.{name}", refuse)
+
+
+def rewrite(path, **parameters):
+    """Put other parameters into a saved encoder."""
+    arrays, values = _persistence.read(path, "FeatureEncoder")
+    values["parameters"] |= plain_parameters(parameters)
+    _persistence.write(path, "FeatureEncoder", arrays, values)
+
+
+def test_loading_fetches_nothing(tmp_path, nothing_fetched):
+    path = tmp_path / "file"
+    encoder = small().fit(IMAGES)
+    encoder.save(path)
+    address = {"url": "http://localhost:9/weights.pth", "hf_hub_id": "a/b"}
+    rewrite(
+        path,
+        pretrained=True,
+        backbone_kwargs={
+            "output_stride": 8,
+            "pretrained": True,
+            "pretrained_cfg_overlay": address,
+            "checkpoint_path": str(tmp_path / "weights.pth"),
+            "cache_dir": str(tmp_path),
+        },
+    )
+    loaded = FeatureEncoder.load(path)
+    np.testing.assert_array_equal(loaded.transform(IMAGES), encoder.transform(IMAGES))
+
+
+@pytest.mark.parametrize(
+    "name", ["hf-hub:timm/test_resnet.r160_in1k", "local-dir:/", 3]
+)
+def test_backbones_from_elsewhere_are_not_loaded(tmp_path, nothing_fetched, name):
+    path = tmp_path / "file"
+    small().fit(IMAGES).save(path)
+    rewrite(path, backbone=name)
+    with pytest.raises(ValueError, match=r"backbone=.* lies outside timm"):
+        FeatureEncoder.load(path)
+
+
+def test_backbones_from_elsewhere_are_not_saved(tmp_path):
+    encoder = small().fit(IMAGES).set_params(backbone="hf-hub:timm/test_resnet")
+    with pytest.raises(ValueError, match=r"lies outside timm.*Pickle this encoder"):
+        encoder.save(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_normalisation_of_ones_own_comes_back(tmp_path):
+    overlay = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    keywords = {"output_stride": 8, "pretrained_cfg_overlay": overlay}
+    encoder = small(backbone_kwargs=keywords).fit(IMAGES)
+    encoder.save(tmp_path / "file")
+    loaded = FeatureEncoder.load(tmp_path / "file")
+    assert_same(loaded, encoder, IMAGES)
+    assert loaded.backbone_kwargs == keywords
+    assert loaded.backbone_.pretrained_cfg["mean"] == overlay["mean"]
 
 
 def test_cloudpickle_takes_code_along():

@@ -40,7 +40,7 @@ def create_backbone(name, backbone_kwargs, *, pretrained=False):
     ------
     ValueError
         If timm does not know the name, has no weights for it, or cannot build it with
-        these keyword arguments.
+        these keyword arguments, or if they say something else about `pretrained`.
 
     ConnectionError
         If pretrained weights are neither in the local cache nor within reach.
@@ -48,9 +48,15 @@ def create_backbone(name, backbone_kwargs, *, pretrained=False):
     from_hub_or_folder = ":" in name
     if not from_hub_or_folder and not timm.is_model(name):
         raise ValueError(_describe_unknown_name(name))
-    keywords = {**backbone_kwargs, "num_classes": 0}
+    if backbone_kwargs.get("pretrained", pretrained) != pretrained:
+        raise ValueError(
+            f"backbone_kwargs={backbone_kwargs!r} and pretrained={pretrained} "
+            f"contradict each other. Leave 'pretrained' out of backbone_kwargs, and "
+            f"set pretrained={not pretrained} if you mean that."
+        )
+    keywords = {**backbone_kwargs, "num_classes": 0, "pretrained": pretrained}
     if pretrained:
-        keywords.update(locate_pretrained(name, backbone_kwargs), pretrained=True)
+        keywords.update(locate_pretrained(name, backbone_kwargs))
     try:
         network = timm.create_model(name, **keywords)
     except Exception as error:

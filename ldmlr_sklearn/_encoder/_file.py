@@ -21,6 +21,8 @@ _KIND = "FeatureEncoder"
 _BACKBONE = "backbone."  # before the names of its tensors
 _ARRAYS = ["head_weight_", "head_bias_", "classes_", "loss_curve_", "feature_names_in_"]
 _VALUES = ["n_features_out_", "device_", "n_features_in_"]
+# Keywords for which timm reads other files or sends requests: loading does neither.
+_FETCHING = ("pretrained", "checkpoint_path", "cache_dir")
 
 
 def save_encoder(encoder, path):
@@ -31,6 +33,7 @@ def save_encoder(encoder, path):
             "backbones of timm by name can be saved. Pickle this encoder, or register "
             "its network with timm and give its name."
         )
+    _refuse_fetched(encoder.backbone, "Pickle this encoder")
     parameters = encoder.get_params(deep=False)
     arrays = {
         f"{_BACKBONE}{name}": tensor
@@ -48,8 +51,14 @@ def load_encoder(cls, path):
     """Read a fitted encoder of a class; see `FeatureEncoder.load`."""
     arrays, values = _persistence.read(path, _KIND)
     encoder = estimator_from(cls, values.pop("parameters"))
+    _refuse_fetched(encoder.backbone, "Ask for a pickle")
+    keywords = {
+        name: value
+        for name, value in (encoder.backbone_kwargs or {}).items()
+        if name not in _FETCHING
+    }
     with borrowed_generator(0, torch.device("cpu")):  # for weights that are replaced
-        network, _ = build_backbone(encoder.backbone, encoder.backbone_kwargs or {})
+        network, _ = build_backbone(encoder.backbone, keywords)
     state = {
         name.removeprefix(_BACKBONE): view_as_tensor(arrays.pop(name))
         for name in list(arrays)
@@ -70,3 +79,13 @@ def load_encoder(cls, path):
     for name, value in (arrays | values).items():
         setattr(encoder, name, value)
     return encoder
+
+
+def _refuse_fetched(backbone, instead):
+    """Refuse what timm would take from the hub, or from a folder."""
+    if not isinstance(backbone, str) or ":" in backbone:
+        raise ValueError(
+            f"backbone={backbone!r} lies outside timm, and files are loaded without "
+            "fetching anything. Expected a name that timm itself knows. "
+            f"{instead}, or take the name of the network and its weights as a file."
+        )
