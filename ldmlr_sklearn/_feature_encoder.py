@@ -4,6 +4,7 @@
 
 import copy
 import itertools
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -555,6 +556,13 @@ class FeatureEncoder(
         """Train a network, or take it from the cache; return the loss curve."""
         settings = TrainingRecipe._fields
         recipe = TrainingRecipe(*(getattr(self, name) for name in settings))
+        folder = cache_folder(self.memory)
+        # Without a seed no two trainings are equal, and callbacks may stop one.
+        watched = bool(getattr(self, "_skl_callbacks", None))
+        unique = self.random_state is None or processes.count > 1 or watched
+        kept = folder is not None and not unique
+        if kept or self.checkpoint is not None:
+            images = digest_images(source, self._pixels.shape, self.batch_size)
 
         def so_far():
             trained = copy.deepcopy(network).cpu()
@@ -562,6 +570,9 @@ class FeatureEncoder(
             return vars(self) | self._fitted_attributes(trained.backbone, head)
 
         def train():
+            start = None
+            if self.checkpoint is not None:
+                start = self._describe_start(network) | {"images": images}
             epochs = task.watch(itertools.repeat(True), so_far)
             next(epochs)  # the first begins, and with the end of one the next
             return train_encoder(
@@ -577,18 +588,34 @@ class FeatureEncoder(
                 processes=processes,
                 after_epoch=lambda: not next(epochs, False),
                 checkpoint=self.checkpoint,
+                start=start,
             )
 
-        folder = cache_folder(self.memory)
-        # Without a seed no two trainings are equal, and callbacks may stop one.
-        watched = bool(getattr(self, "_skl_callbacks", None))
-        unique = self.random_state is None or processes.count > 1 or watched
-        if folder is None or unique:
+        if not kept:
             return train()
-        images = digest_images(source, self._pixels.shape, self.batch_size)
         made_by = self._describe(network.backbone, device)
         key = training_key(made_by, network, images, targets, weights, recipe, seeds)
         return train_once(folder, key, network, train)
+
+    def _describe_start(self, network):
+        """Return what a training starts from, for its checkpoint."""
+        seeded = isinstance(self.random_state, Integral)
+        loaded = self.pretrained or self.weights is not None
+        initial = None
+        if loaded or isinstance(self.backbone, torch.nn.Module):
+            initial = digest_of(None, network.backbone)
+        elif seeded and not isinstance(self.backbone, str):
+            # Of drawn numbers the last bits depend on the machine.
+            initial = fingerprint(network.backbone, self._pixels)
+        return {
+            "random_state": int(self.random_state) if seeded else None,
+            "backbone": name_of(self.backbone),
+            "backbone_kwargs": json.dumps(
+                self.backbone_kwargs, sort_keys=True, default=name_of
+            ),
+            "structure": digest_of(repr(network)),
+            "initial weights": initial,
+        }
 
     def _describe(self, network, device):
         """Return what, beside the weights of a network, its features depend on."""

@@ -197,10 +197,23 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path, interrupt, monkeypatc
         encoder(checkpoint=path).fit(IMAGES, LABELS)
     monkeypatch.undo()
     contents = path.read_bytes()
+    last_changed = IMAGES.copy()
+    last_changed[-1] //= 2
 
     for parameters, X, y, message in (
         ({"learning_rate": 0.5}, IMAGES, LABELS, "learning_rate 0.05 there and 0.5"),
-        ({}, IMAGES[::-1], LABELS, "another training: first images"),
+        ({"random_state": 1}, IMAGES, LABELS, "random_state 0 there and 1 here"),
+        ({"random_state": None}, IMAGES, LABELS, "random_state 0 there and None"),
+        ({"backbone_kwargs": {"dropout": 0.1}}, IMAGES, LABELS, "backbone_kwargs"),
+        (
+            {"backbone": lambda: Flat(0.2)},
+            IMAGES,
+            LABELS,
+            "backbone 'Flat' .*structure",
+        ),
+        ({}, IMAGES / 255.0, LABELS, "another training: eight_bit 'True'"),
+        ({}, IMAGES[::-1], LABELS, "another training: images"),
+        ({}, last_changed, LABELS, "another training: images"),
         ({}, IMAGES, LABELS[::-1], "another training: labels"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -218,6 +231,41 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path, interrupt, monkeypatc
         encoder(checkpoint=path).fit(IMAGES, LABELS)
     with pytest.raises(FileNotFoundError, match=r"in a folder that does not exist"):
         encoder(checkpoint=tmp_path / "no" / "t.ckpt").fit(IMAGES, LABELS)
+
+
+def test_unseeded_training_goes_on(tmp_path, interrupt, monkeypatch):
+    path = tmp_path / "training.ckpt"
+    parameters = dict(max_epochs=4, random_state=None, checkpoint=path)
+    interrupt(2)
+    with pytest.raises(Interrupted):
+        encoder(**parameters).fit(IMAGES, LABELS)
+    monkeypatch.undo()
+    losses = torch.load(path, weights_only=True)["state"]["losses"]
+    resumed = encoder(**parameters).fit(IMAGES, LABELS)
+    np.testing.assert_array_equal(resumed.loss_curve_[:2], losses)
+
+
+def doubled(module):
+    if isinstance(module, nn.Linear):
+        module.weight.data *= 2
+
+
+def test_the_start_of_a_training_is_told_by_its_weights(
+    tmp_path, interrupt, monkeypatch
+):
+    path = tmp_path / "training.ckpt"
+    interrupt(1)
+    for random_state, backbone, other in (
+        (0, lambda: Flat(), lambda: Flat().apply(doubled)),
+        (0, Flat(), Flat()),
+        (None, Flat(), Flat()),
+    ):
+        parameters = dict(random_state=random_state, checkpoint=path)
+        with pytest.raises(Interrupted):
+            encoder(backbone=backbone, **parameters).fit(IMAGES, LABELS)
+        with pytest.raises(ValueError, match="another training: initial weights"):
+            encoder(backbone=other, **parameters).fit(IMAGES, LABELS)
+        path.unlink()
 
 
 def test_a_failing_write_keeps_the_former_checkpoint(tmp_path, monkeypatch):

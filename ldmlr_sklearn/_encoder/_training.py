@@ -4,6 +4,7 @@
 
 import os
 import zlib
+from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from ldmlr_sklearn._losses import (
     logit_shift,
 )
 from ldmlr_sklearn._scheduled_net import SGD_HOST
-from ldmlr_sklearn._torch_utils import generator_from, to_numpy
+from ldmlr_sklearn._torch_utils import generator_from
 
 
 class TrainingRecipe(NamedTuple):
@@ -59,6 +60,7 @@ def train_encoder(
     processes,
     after_epoch,
     checkpoint=None,
+    start=None,
 ):
     """Train a network on images; it is changed in place.
 
@@ -96,6 +98,9 @@ def train_encoder(
         File to continue from, if it is there; rewritten after every epoch and removed
         at the end. For one process alone.
 
+    start : dict of str to str or number, default=None
+        What tells, for a checkpoint, these images and this network from others.
+
     Returns
     -------
     loss_curve : list of float
@@ -118,7 +123,7 @@ def train_encoder(
         net.notify("on_train_begin", X=source, y=targets)
         if checkpoint is not None:
             check_writable(checkpoint)
-            purpose = _describe_training(recipe, source, targets, weights, pixels)
+            purpose = _describe_training(recipe, targets, weights, pixels, start)
             state = read_checkpoint(checkpoint, purpose)
             if state is not None:
                 net.set_state(state)
@@ -191,13 +196,13 @@ def _host(network, pixels, targets, weights, recipe, *, device, seeds, processes
     )
 
 
-def _describe_training(recipe, source, targets, weights, pixels):
+def _describe_training(recipe, targets, weights, pixels, start):
     """Return what tells one training from another, for its checkpoint."""
-    first = to_numpy(source.read(slice(0, 16), pixels.shape))
     return {
         **recipe._asdict(),
-        "n_images": len(source),
-        "first images": zlib.crc32(first.tobytes()),
+        **{name: str(value) for name, value in asdict(pixels).items()},
+        **start,
+        "n_images": len(targets),
         "labels": zlib.crc32(np.asarray(targets, dtype=np.int64).tobytes()),
-        "weights": zlib.crc32(np.asarray(weights, dtype=np.float32).tobytes()),
+        "sample_weight": zlib.crc32(np.asarray(weights, dtype=np.float32).tobytes()),
     }
