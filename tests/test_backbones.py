@@ -150,7 +150,10 @@ def test_pretrained_from_the_cache_needs_no_network(monkeypatch, tmp_path):
     hub = _pretrained.huggingface_hub
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *args, **keywords: path)
     monkeypatch.setattr(hub, "get_session", None)
-    network = create_backbone("test_resnet", SMALL, pretrained=True)
+    overlay = {"mean": (0.1, 0.2, 0.3), "custom_load": True}
+    keywords = {**SMALL, "pretrained_cfg_overlay": overlay}
+    network = create_backbone("test_resnet", keywords, pretrained=True)
+    assert network.pretrained_cfg["mean"] == overlay["mean"]
     state = published.state_dict()
     del state["fc.weight"], state["fc.bias"]
     assert is_alike(network.state_dict(), state)

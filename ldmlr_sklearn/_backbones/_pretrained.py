@@ -23,8 +23,8 @@ def locate_pretrained(name, backbone_kwargs):
         if not name.startswith("local-dir:"):
             _require_reachable(name, hub_constants.ENDPOINT)
         return {}
-    config = backbone_kwargs.get("pretrained_cfg_overlay") or {}
-    if config.get("file") or config.get("state_dict"):
+    overlay = backbone_kwargs.get("pretrained_cfg_overlay") or {}
+    if overlay.get("file") or overlay.get("state_dict"):
         return {}
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
@@ -35,7 +35,9 @@ def locate_pretrained(name, backbone_kwargs):
     if config.hf_hub_id:
         path = _find_in_hub_cache(config)
         if path is not None:
-            return {"pretrained_cfg_overlay": {"file": path}}
+            # What the hub has is a state dict, also where timm's first file was not.
+            found = {"file": path, "custom_load": False}
+            return {"pretrained_cfg_overlay": {**overlay, **found}}
         _require_reachable(name, hub_constants.ENDPOINT)
     elif config.url and not _is_in_torch_cache(config.url):
         _require_reachable(name, "{0.scheme}://{0.netloc}".format(urlsplit(config.url)))
