@@ -113,6 +113,8 @@ def holds_rows(X):
         return False
     if hasattr(X, "tocsr"):  # sparse
         return True
+    if isinstance(X, torch.Tensor):
+        return X.ndim < 3
     if isinstance(X, list | tuple):
         if not X:
             return False
