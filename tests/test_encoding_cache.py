@@ -175,6 +175,23 @@ def test_code_changed_behind_the_same_weights_is_noticed(tmp_path, monkeypatch):
     assert not np.allclose(encoder(tmp_path).fit_transform(IMAGES), before)
 
 
+class Columns(nn.Module):
+    """Means of rows of pixels, in an order that its weights do not tell."""
+
+    order = slice(None)
+
+    def forward(self, x):
+        return x.mean(dim=(1, 3))[:, self.order]
+
+
+@pytest.mark.parametrize("order", [[1, 0, *range(2, 8)], [0]])
+def test_columns_in_another_order_are_noticed(tmp_path, monkeypatch, order):
+    first = FeatureEncoder(Columns, memory=tmp_path).fit_transform(IMAGES)
+    monkeypatch.setattr(Columns, "order", order)
+    second = FeatureEncoder(Columns, memory=tmp_path).fit_transform(IMAGES)
+    np.testing.assert_array_equal(second, first[:, order])
+
+
 def test_files_are_told_apart_by_content(tmp_path, counted):
     paths = [tmp_path / f"{row}.png" for row in range(20)]
     for path, image in zip(paths, IMAGES, strict=False):

@@ -6,9 +6,12 @@ import hashlib
 import json
 
 import torch
+from torch.nn import functional as F
 
 from ldmlr_sklearn._encoder._features import extract_features
 from ldmlr_sklearn._torch_utils import generator_from, to_numpy
+
+_N_SIDES = 8  # from which a row of features is seen
 
 
 def digest_of(description, network=None):
@@ -47,9 +50,14 @@ def digest_images(source, shape, batch_size):
 def fingerprint(network, pixels):
     """Return text that tells what a network of unknown code makes of noise.
 
-    Of so few digits that the number of threads does not show.
+    It is the length of each row of features and its direction, seen from a few sides
+    on which every column counts differently; of so few digits that the number of
+    threads does not show.
     """
     noise = torch.randn(2, pixels.n_channels, *pixels.size, generator=generator_from(0))
     with torch.no_grad():
-        features = extract_features(network.eval(), noise)
-    return " ".join(f"{row.mean():.1e} {row.std():.1e}" for row in features)
+        features = extract_features(network.eval(), noise).float()
+    sides = torch.randn(features.shape[1], _N_SIDES, generator=generator_from(1))
+    lengths = [f"{length:.1e}" for length in features.norm(dim=1).tolist()]
+    seen = F.normalize(features) @ sides  # (2, n_sides)
+    return " ".join(lengths + [f"{value:.2f}" for value in seen.flatten().tolist()])
