@@ -116,7 +116,8 @@ def logit_shift(loss, prior, tau=1.0):
     loss : {"cross_entropy", "logit_adjusted", "cosine", "wcdas"}
 
     prior : torch.Tensor of shape (n_classes,)
-        π, the class frequencies of the rows; none is 0.
+        π, the class frequencies of the rows. A class whose rows all have weight 0
+        counts as one of next to none.
 
     tau : float, default=1.0
 
@@ -124,4 +125,6 @@ def logit_shift(loss, prior, tau=1.0):
     -------
     torch.Tensor of shape (n_classes,)
     """
-    return tau * prior.log() if loss == "logit_adjusted" else torch.zeros_like(prior)
+    if loss != "logit_adjusted":
+        return torch.zeros_like(prior)
+    return tau * prior.clamp_min(torch.finfo(prior.dtype).tiny).log()

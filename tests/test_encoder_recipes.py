@@ -77,6 +77,18 @@ def test_loss_of_the_first_step_is_the_adjusted_one(monkeypatch):
     assert second == pytest.approx(adjusted, rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_class_without_weight_does_no_harm(loss):
+    weights = np.where(LABELS == 1, 0.0, 1.0)
+    fitted = encoder(loss=loss, max_epochs=10)
+    fitted.fit(IMAGES, LABELS, sample_weight=weights)
+    assert np.isfinite(fitted.loss_curve_).all()
+    if hasattr(fitted, "head_weight_"):
+        logits = fitted.transform(IMAGES) @ fitted.head_weight_.T + fitted.head_bias_
+        assert np.isfinite(logits).all()
+        assert (logits.argmax(axis=1)[LABELS != 1] != 1).all()
+
+
 def test_head_is_given_at_the_frequencies_of_the_classes():
     fitted = encoder(loss="logit_adjusted", learning_rate=1e-9, max_epochs=1)
     plain = encoder(learning_rate=1e-9, max_epochs=1).fit(IMAGES, LABELS)
