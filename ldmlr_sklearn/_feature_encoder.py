@@ -191,7 +191,8 @@ class FeatureEncoder(
     pixel_scale_ : float
         The value taken for white: 255 for uint8 images, files and PIL images. For
         other numbers it is 1 if no training value is larger, 255 if the largest is
-        in (127, 255], else the largest, such as 16 for scikit-learn's digits.
+        in (127, 255], else the largest, such as 16 for scikit-learn's digits. Of a
+        Dataset of tensors, 256 spread evenly over it are looked at.
 
     head_weight_ : ndarray of shape (n_classes, `n_features_out_`)
         The linear head that was trained, or that came with `weights`. The losses

@@ -201,7 +201,25 @@ def test_scale(array, scale):
     torch.testing.assert_close(images, expected.permute(0, 3, 1, 2))
 
 
-def test_scale_of_a_dataset_comes_from_its_first_images():
+def test_scale_of_a_dataset_comes_from_all_over_it():
+    images = torch.ones(1000, 1, 2, 2)
+    images[-400:] = 200.0  # a class of its own, sorted to the end
+    read = []
+
+    class Counted(TensorDataset):
+        def __getitem__(self, row):
+            read.append(row)
+            return super().__getitem__(row)
+
+    pixels, _ = as_float(Counted(images))
+    assert pixels.scale == 255.0
+    # The first item tells the kind, and `as_float` reads all.
+    assert len(read) == 1 + 256 + 1000
+    assert read[1] == 0
+    assert read[256] == 999
+
+
+def test_scale_of_a_small_dataset():
     dataset = TensorDataset(torch.tensor(RGB).permute(0, 3, 1, 2).float() % 17)
     pixels, images = as_float(dataset)
     assert pixels.scale == 16.0

@@ -56,9 +56,11 @@ class DatasetImages(ImageSource):
         return find_layout(item.shape, self.n_channels, channels_last=False)
 
     def _search_range(self):
-        """Look at the first images alone: a Dataset may be slow to go through."""
-        first = self.read(range(min(len(self), _SCAN_ROWS)), self.shape)
-        return float(first.min()), float(first.max())
+        """Look at some images alone: a Dataset may be slow to go through."""
+        n_rows = min(len(self), _SCAN_ROWS)
+        some = np.linspace(0, len(self) - 1, n_rows).astype(int)  # of every class
+        images = self.read(some, self.shape)
+        return float(images.min()), float(images.max())
 
     def read(self, rows, shape):
         rows = self.numbers_of(rows)
