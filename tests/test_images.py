@@ -314,6 +314,9 @@ def in_mode(mode):
     if mode == "I;16":
         levels = np.full((6, 7), 257 * 100, dtype=np.uint16)
         return Image.fromarray(levels), (100, 100, 100)
+    if mode.startswith("I of"):
+        levels = np.full((6, 7), 100 if mode == "I of 8 bits" else 25700)
+        return Image.fromarray(levels.astype(np.int32)), (100, 100, 100)
     picture = Image.new("RGB", (7, 6), (200, 100, 50))
     if mode in ("L", "LA"):
         return Image.new("L", (7, 6), 100).convert(mode), (100, 100, 100)
@@ -322,11 +325,14 @@ def in_mode(mode):
     return picture.convert(mode), (200, 100, 50)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "I;16"])
+@pytest.mark.parametrize(
+    "mode",
+    [*str.split("RGB RGBA L LA P CMYK I;16"), "I of 8 bits", "I of 16 bits"],
+)
 def test_modes_of_pictures(mode, tmp_path):
     picture, expected = in_mode(mode)
     pictures = [picture]
-    if mode != "CMYK":  # which PNG does not know
+    if picture.mode not in ("CMYK", "I"):  # which PNG does not know
         picture.save(tmp_path / "picture.png")
         pictures.append(tmp_path / "picture.png")
     for one in pictures:
@@ -334,6 +340,15 @@ def test_modes_of_pictures(mode, tmp_path):
         assert raw.shape == (1, 3, 6, 7)
         assert raw.dtype == torch.uint8
         np.testing.assert_allclose(raw[0, :, 3, 3].numpy(), expected, atol=1)
+
+
+def test_pictures_of_real_numbers_are_refused(tmp_path):
+    picture = Image.fromarray(np.full((6, 7), 0.5, dtype=np.float32))
+    path = tmp_path / "picture.tiff"
+    picture.save(path)
+    for one in (picture, path):
+        with pytest.raises(TypeError, match=r"\(row 0 of X\) has pixels of real num"):
+            open_images([one]).read(slice(None), (6, 7, 3))
 
 
 def test_pictures_for_gray_backbones():

@@ -90,12 +90,12 @@ def decode_picture(picture, shape, where, file=None):
             f"Pictures have 1, 3 or 4 channels, {n_channels} are expected here: pass "
             "arrays instead of files and PIL images."
         )
-    mode = _PICTURE_MODES[n_channels]
+    wanted = (height, width, _PICTURE_MODES[n_channels])
     with _readable(picture, where):
         if isinstance(picture, Image.Image):
-            return _fit_picture(picture, height, width, mode)
+            return _fit_picture(picture, *wanted, where)
         with Image.open(file) as opened:
-            return _fit_picture(opened, height, width, mode)
+            return _fit_picture(opened, *wanted, where)
 
 
 @contextmanager
@@ -121,9 +121,17 @@ def _name_picture(picture):
     return repr(os.fspath(picture))
 
 
-def _fit_picture(picture, height, width, mode):
-    if picture.mode.startswith("I"):  # 16 bits a pixel, which convert() would clip
-        levels = np.asarray(picture).astype(np.int64).clip(0, 65535) // 256
+def _fit_picture(picture, height, width, mode, where):
+    if picture.mode == "F":
+        raise TypeError(
+            f"The image {_name_picture(picture)} ({where}) has pixels of real numbers "
+            "(PIL's mode 'F'), which do not tell what is white. Pass arrays, or "
+            "convert it to 8 bits before."
+        )
+    if picture.mode.startswith("I"):  # of more than 8 bits, which convert() would clip
+        levels = np.asarray(picture).astype(np.int64).clip(0, 65535)
+        if picture.mode != "I" or levels.max() > 255:
+            levels //= 256
         picture = Image.fromarray(levels.astype(np.uint8))
     elif picture.mode == "P":  # a palette may hide an alpha channel
         picture = picture.convert("RGBA")
