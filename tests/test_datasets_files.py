@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """CIFAR archives and image lists, made here in their formats."""
 
+import contextlib
 import io
 import pickle
 import tarfile
@@ -163,6 +164,34 @@ def test_cifar_refuses_other_files(tmp_path):
         load_cifar(tmp_path / "data.npz")
 
 
+def write_tar(path):
+    contents = {"data": np.zeros((40, 3072), np.uint8), "fine_labels": [0] * 40}
+    with tarfile.open(path, "w:gz", compresslevel=9) as archive:
+        for name in ("train", "test"):
+            data = pickle.dumps(contents)
+            member = tarfile.TarInfo(f"cifar-100-python/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def write_npz(path):
+    images, y = np.zeros((40, 8, 8, 3), np.uint8), np.repeat([0, 1], 20)
+    np.savez_compressed(path, X_train=images, y_train=y, X_test=images, y_test=y)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("cifar.tar.gz", write_tar), ("cifar.npz", write_npz)]
+)
+def test_a_wrong_byte_anywhere_is_told_in_words(tmp_path, name, write):
+    path = tmp_path / name
+    write(path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 200)):
+        path.write_bytes(whole[:place] + b"\xa5" + whole[place + 1 :])
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            load_cifar(path)
+
+
 def test_published_images_have_the_counts_of_the_formula():
     path = SHARED / "cifar10_lt_if100_images.npz"
     if not path.is_file():
@@ -213,6 +242,9 @@ def test_image_lists_are_lazy_and_go_to_the_encoder(tmp_path):
     assert found.filenames.tolist() == images.filenames.tolist()
     (tmp_path / names[0]).write_bytes(b"not looked at")
     load_image_list(path)
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    marked = load_image_list(path)
+    assert marked.filenames.tolist() == images.filenames.tolist()
 
 
 def test_image_lists_that_are_refused(tmp_path):

@@ -210,7 +210,8 @@ def load_image_list(path: FilePath, *, root: FilePath | None = None) -> Bunch:
         )
     root = path.parent if root is None else Path(root)
     filenames, target = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_text(encoding="utf-8-sig")  # editors may begin it with a mark
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ")
