@@ -210,6 +210,16 @@ def test_files_are_told_apart_by_content(tmp_path, counted):
         fitted.transform(paths)
 
 
+def test_files_and_pictures_in_one_list(tmp_path):
+    path = tmp_path / "0.png"
+    Image.fromarray(IMAGES[0]).save(path)
+    mixed = [path, Image.fromarray(IMAGES[1])]
+    fitted = encoder(tmp_path / "kept", image_size=8).fit(mixed)
+    expected = fitted.transform(IMAGES[:2])
+    for X, order in ((mixed, [0, 1]), (mixed[::-1], [1, 0])):
+        np.testing.assert_allclose(fitted.transform(X), expected[order], atol=1e-6)
+
+
 class Noisy(torch.utils.data.Dataset):
     """Never returns the same image twice."""
 

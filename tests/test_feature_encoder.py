@@ -588,6 +588,7 @@ def refuses(encoder, X, message, y=None, error=ValueError):
         ({"device": "tpu9"}, RGB, ValueError, "device='tpu9'"),
         ({"image_size": (8, 8, 3)}, RGB, ValueError, r"image_size=\(8, 8, 3\) is not"),
         ({"image_size": (8.5, 8)}, RGB, ValueError, r"a pair \(height, width\)"),
+        ({"image_size": (-3, 32)}, RGB, ValueError, r"image_size=\(-3, 32\) is not"),
         ({"backbone": "resnet1"}, RGB, ValueError, "Did you mean"),
         ({"backbone": dict}, RGB, TypeError, "returned a dict. Expected a callable"),
         ({"backbone": token_net}, RGB, ValueError, r"returned \(2, 3, 256\). Expected"),

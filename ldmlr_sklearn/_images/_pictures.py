@@ -33,20 +33,21 @@ class PictureImages(ImageSource):
 
     def __init__(self, pictures):
         self.pictures = pictures
+        self.all_files = not any(isinstance(one, Image.Image) for one in pictures)
 
     def __len__(self):
         return len(self.pictures)
 
     def read(self, rows, shape):
         rows = self.numbers_of(rows)
-        if not self._holds_files():
+        if not self.all_files:
             # In memory already; and one that is not yet loaded, but listed twice, may
             # not be loaded by two threads.
             return torch.stack([self._decode(row, shape) for row in rows])
         return torch.stack(_threaded(lambda row: self._decode(row, shape), rows))
 
     def identify(self, rows, shape):
-        if not self._holds_files():
+        if not self.all_files:
             return super().identify(rows, shape)
         rows = self.numbers_of(rows)
         contents = _threaded(self._content, rows)
@@ -59,9 +60,6 @@ class PictureImages(ImageSource):
             return torch.stack(_threaded(decode, places))
 
         return digest_each(b"file", contents), read
-
-    def _holds_files(self):
-        return not isinstance(self.pictures[0], Image.Image)
 
     def _content(self, row):
         path = self.pictures[row]

@@ -109,7 +109,7 @@ def resolve_image_size(image_size):
     """
     one = isinstance(image_size, Integral)
     size = (image_size, image_size) if one else tuple(image_size)
-    if len(size) != 2 or not all(isinstance(s, Integral) and s for s in size):
+    if len(size) != 2 or not all(isinstance(s, Integral) and s > 0 for s in size):
         raise ValueError(
             f"image_size={image_size!r} is not a whole number above 0 or a pair "
             "(height, width) of them."
