@@ -531,6 +531,21 @@ def test_pickle_and_joblib(max_epochs, tmp_path):
     )
 
 
+def test_another_range_than_in_fit_is_refused():
+    encoder = tiny_encoder().fit(RGB / 255.0)
+    for X in (RGB * 1.0, RGB.astype(int), torch.tensor(RGB).float()):
+        with pytest.raises(
+            ValueError, match=r"values up to 25.*images of 0\.\.1\. Pass"
+        ):
+            encoder.transform(X)
+    for X in (RGB, RGB / 200.0, RGB / 255.0 - 0.5):
+        assert np.isfinite(encoder.transform(X)).all()
+    standardised = (RGB - RGB.mean()) / RGB.std()
+    assert np.isfinite(
+        tiny_encoder().fit(standardised).transform(9 * standardised)
+    ).all()
+
+
 def test_pickle_in_a_fresh_process(tmp_path):
     encoder = tiny_encoder(backbone="cifar_resnet32").fit(RGB)
     (tmp_path / "encoder.pkl").write_bytes(pickle.dumps(encoder))

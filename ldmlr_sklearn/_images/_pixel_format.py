@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from ldmlr_sklearn._images._shapes import describe_shape, resolve_image_size
 from ldmlr_sklearn._images._source import refuse_not_finite
 
+_MAX_OF_UNIT = 2.0  # resizing and augmentation overshoot 1, but not so far
+
 
 @dataclass(frozen=True)
 class PixelFormat:
@@ -69,6 +71,23 @@ class PixelFormat:
                 "X holds floating-point images, but the encoder was fitted on 8-bit "
                 "ones (0..255): whether white is 1 or 255 is not known. Pass the same "
                 "kind as in fit, such as X.astype(np.uint8)."
+            )
+
+    def check_values(self, raw):
+        """Refuse a batch of 0..255 where images of 0..1 were seen in training.
+
+        Parameters
+        ----------
+        raw : torch.Tensor of shape (n, channels, height, width)
+            uint8 or float32.
+        """
+        if raw.dtype == torch.uint8 or self.standardised or self.scale != 1.0:
+            return
+        high = raw.max().item()
+        if high > _MAX_OF_UNIT:
+            raise ValueError(
+                f"X holds values up to {high:g}, but the encoder was fitted on images "
+                "of 0..1. Pass the same kind as in fit, such as X / 255."
             )
 
     def to_unit(self, raw):
