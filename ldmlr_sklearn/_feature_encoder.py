@@ -77,9 +77,11 @@ class FeatureEncoder(
 ):
     """Turn images into the features of a network.
 
-    The network is one of timm's, by name, or any of your own. It is left as it is
+    The network is one of timm's [3]_, by name, or any of your own. It is left as it is
     (``max_epochs=0``) or trained on the images and classes given to `fit`. Images are
     read in batches: besides the output, memory does not grow with their number.
+
+    Read more in the :ref:`User Guide <encoding>`.
 
     Parameters
     ----------
