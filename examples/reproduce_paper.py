@@ -8,15 +8,15 @@
     python examples/reproduce_paper.py table2 --lists train.txt test.txt --root FOLDER
     python examples/reproduce_paper.py groups FEATURES.npz
     python examples/reproduce_paper.py ratio FEATURES.npz
-    python examples/reproduce_paper.py image-space IMAGES.npz --weights ENCODER
+    python examples/reproduce_paper.py image-space IMAGES.npz --weights WEIGHTS
     python examples/reproduce_paper.py figure3 FEATURES.npz
     python examples/reproduce_paper.py steps FEATURES.npz
 
 FEATURES.npz holds X_train, y_train, X_test, y_test and, if it likes, head_weight and
-head_bias; IMAGES.npz the same of images. Images need --weights, the file of a trained
-encoder, or --train, which trains by the paper's recipes (on one GPU, hours). With
---mirror features are those of an image and its mirror image on average, which the paper
-does not do.
+head_bias; IMAGES.npz the same of images. Images need --weights, a .safetensors or .pth
+file of a trained backbone's weights (not one that FeatureEncoder.save writes), or
+--train, which trains by the paper's recipes (on one GPU, hours). With --mirror features
+are those of an image and its mirror image on average, which the paper does not do.
 
 Every number is the last epoch of a head, with constructor defaults, as mean ± standard
 deviation over seeds; nothing is chosen by the test rows. "picked" is what choosing the
@@ -98,11 +98,11 @@ def table1(options):
             yield from compare_methods(name, split, options, printed)
             continue
         if not options.train:
-            features, _ = encode(split, options)
+            features, _ = encode(name, split, options)
             yield from compare_methods(name, features, options, printed)
             continue
         for recipe, kinds in (("CE", ("cross_entropy",)), ("WCDAS", ("wcdas",))):
-            features, seconds = encode(split, options, recipe)
+            features, seconds = encode(name, split, options, recipe)
             print(f"{name}: encoder by the {recipe} recipe in {seconds:.0f} s")
             path = options.out / f"{name}_{recipe.lower()}_features.npz"
             save_features(path, features)
@@ -117,7 +117,7 @@ def table2(options):
     printed = {row: " / ".join(map(str, groups)) for row, groups in known.items()}
     recipes = ("CE", "WCDAS") if options.train else (None,)
     for recipe in recipes:
-        features, _ = encode(split, options, recipe)
+        features, _ = encode(name, split, options, recipe)
         kinds = {"CE": ("cross_entropy",), "WCDAS": ("wcdas",)}.get(
             recipe, ("cross_entropy", "wcdas")
         )
@@ -171,7 +171,7 @@ def image_space(options):
     for name, split in load_all(options):
         if paper_data.is_features(split):
             raise SystemExit("image-space needs images: give an .npz of images.")
-        features, encoder = encode(split, options, keep=True)
+        features, encoder = encode(name, split, options, keep=True)
         more = dict(images=split, encoder=encoder)
         first = None
         for _, made in over_seeds(spaces, name, features, options, **more):
@@ -242,25 +242,27 @@ def load_all(options):
 
 def load_features(options):
     for name, split in load_all(options):
-        yield (
-            name,
-            split if paper_data.is_features(split) else encode(split, options)[0],
-        )
+        if not paper_data.is_features(split):
+            split, _ = encode(name, split, options)
+        yield name, split
 
 
-def encode(split, options, recipe=None, keep=False):
+def encode(name, split, options, recipe=None, keep=False):
     """Encode images by the given encoder, or by one trained by a recipe."""
     if options.weights is None and recipe is None:
         recipe = "CE" if options.train else None
     if options.weights is None and recipe is None:
-        raise SystemExit("Images need --weights, a file of an encoder, or --train.")
+        raise SystemExit(
+            "Images need --weights, a file of a trained backbone's weights, or --train."
+        )
+    checkpoint = recipe and options.out / f"{name}_encoder_{recipe.lower()}.ckpt"
     encoder = paper_data.make_encoder(
         options.backbone,
         recipe,
         max_epochs=options.epochs if recipe else None,
         batch_size=options.batch_size,
         precision=options.precision,
-        checkpoint=recipe and options.out / f"encoder_{recipe.lower()}.ckpt",
+        checkpoint=checkpoint,
         weights=options.weights,
         mirror=options.mirror,
         image_size=options.image_size,
@@ -292,7 +294,7 @@ def parse(arguments):
             command.add_argument("data", nargs="+", help="features, images, archives")
         command.add_argument("--seeds", type=int, default=5)
         command.add_argument("--factor", type=float, help="make images long-tailed")
-        command.add_argument("--weights", help="file of a trained encoder")
+        command.add_argument("--weights", help="file of a trained backbone's weights")
         command.add_argument(
             "--mirror", action="store_true", help="encode mirror images as well"
         )

@@ -125,9 +125,29 @@ def test_mirrored_images_are_encoded_alike_under_another_name(reproduce):
         options = reproduce.module.parse([*arguments, *more])
         ((name, split),) = reproduce.module.load_all(options)
         turned = split._replace(X_train=split.X_train[:, :, ::-1])
-        found = [reproduce.module.encode(s, options)[0] for s in (split, turned)]
+        encode = reproduce.module.encode
+        found = [encode(name, each, options)[0] for each in (split, turned)]
         assert np.allclose(found[0].X_train, found[1].X_train, atol=1e-5) == alike
         assert name == ("images_mirrored" if alike else "images")
+
+
+def test_each_data_set_has_a_checkpoint_of_its_own(reproduce, monkeypatch):
+    paths = []
+
+    class Stopped(Exception):
+        pass
+
+    def make_encoder(*args, checkpoint, **more):
+        paths.append(checkpoint)
+        raise Stopped
+
+    monkeypatch.setattr(reproduce.module.paper_data, "make_encoder", make_encoder)
+    for data in ("one.npz", "other.npz"):
+        with pytest.raises(Stopped):
+            reproduce("table1", images(data), "--train")
+    assert paths == [
+        Path("out", f"{name}_trained_encoder_ce.ckpt") for name in ("one", "other")
+    ]
 
 
 @pytest.mark.parametrize("by", ["weights", "train"])
