@@ -83,7 +83,7 @@ def write(path, kind, arrays, values):
         "checksum": checksum(content, numbers),
     }
     data = save(numbers, metadata={FORMAT: json.dumps(header)})
-    _replace(Path(path), data)
+    replace_file(Path(path), data)
 
 
 def read(path, kind):
@@ -152,8 +152,8 @@ def _check_version(path, header):
         )
 
 
-def _replace(path, data):
-    """Write bytes to a file beside `path`, then give it that name."""
+def replace_file(path, data):
+    """Write bytes to a file beside `path`, a `pathlib.Path`, then give it that name."""
     # Opened by its own name, not by `tempfile`, so that it has the usual permissions.
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

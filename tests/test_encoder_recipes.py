@@ -9,7 +9,7 @@ from imblearn.over_sampling import RandomOverSampler
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from ldmlr_sklearn import FeatureEncoder, LDMLRClassifier
+from ldmlr_sklearn import FeatureEncoder, LDMLRClassifier, _persistence
 from ldmlr_sklearn._encoder import EncoderWithHead, _checkpoint, _training
 from ldmlr_sklearn._encoder._training_net import EncoderNet
 from ldmlr_sklearn._losses import LOSSES, WCDASLayer
@@ -284,14 +284,15 @@ def test_a_failing_write_keeps_the_former_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "state"
     _checkpoint.write_checkpoint(path, {"a": 1}, {"loss": 1.5})
 
-    def fail(contents, file):
-        file.write(b"half")
+    def fail(descriptor):
         raise OSError("disk full")
 
-    monkeypatch.setattr(_checkpoint.torch, "save", fail)
+    monkeypatch.setattr(_persistence.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         _checkpoint.write_checkpoint(path, {"a": 1}, {"loss": 2.5})
     assert [file.name for file in tmp_path.iterdir()] == ["state"]
+    (tmp_path / "usual").touch()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert _checkpoint.read_checkpoint(path, {"a": 1}) == {"loss": 1.5}
     assert _checkpoint.read_checkpoint(tmp_path / "nothing", {}) is None
 

@@ -127,7 +127,7 @@ IMPORT_TABLE = {
         "_torch_utils",
     },
     "_encoder._autoaugment": {"torch", "torchvision"},
-    "_encoder._checkpoint": {"torch"},
+    "_encoder._checkpoint": {"torch", "_persistence"},
     "_encoder._processes": {"torch", "accelerate", "_torch_utils"},
     "_encoder._identity": {"torch", "_encoder._features", "_torch_utils"},
     "_encoder._features": {

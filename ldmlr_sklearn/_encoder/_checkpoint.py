@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The state of a training in a file: replaced whole, read without running code."""
 
+import io
 import os
 import pickle
-import tempfile
+from pathlib import Path
 
 import torch
+
+from ldmlr_sklearn._persistence import replace_file
 
 _FORMAT = "ldmlr_sklearn encoder training, version 1"
 
@@ -34,19 +37,9 @@ def write_checkpoint(path, purpose, state):
     state : dict
         Of tensors, numbers, strings, and lists and dictionaries of them.
     """
-    path = os.path.abspath(path)
-    contents = {"format": _FORMAT, "purpose": purpose, "state": state}
-    with tempfile.NamedTemporaryFile(
-        dir=os.path.dirname(path), suffix=".part", delete=False
-    ) as file:
-        try:
-            torch.save(contents, file)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+    contents = io.BytesIO()
+    torch.save({"format": _FORMAT, "purpose": purpose, "state": state}, contents)
+    replace_file(Path(path), contents.getbuffer())
 
 
 def read_checkpoint(path, purpose):
