@@ -158,14 +158,17 @@ class TrainedDiffusion:
         exact = self.parameters.prediction_type == "epsilon"
         dtype = torch.float32 if exact else product_dtype(device)
         network = copy.deepcopy(self.denoiser).to(device, dtype)
-        backend, _ = get_active_backend()
-        streams = backend.supports_return_generator  # "multiprocessing" does not
-        drawn = Parallel(n_jobs=n_jobs, return_as="generator" if streams else "list")(
+        tasks = (
             delayed(replace(self, denoiser=network)._draw_chunk)(
                 codes[chunk], sampling, _seed_of_chunk(seed, number), device
             )
             for number, chunk in enumerate(chunks)
         )
+        if get_active_backend()[0].supports_return_generator:
+            drawn = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+        else:
+            # "multiprocessing" forks, which beside torch's threads may never end.
+            drawn = (draw(*args, **keywords) for draw, args, keywords in tasks)
         for chunk, part in zip(chunks, drawn, strict=True):
             rows[chunk] = part
         return rows
