@@ -439,6 +439,8 @@ def test_pictures_have_few_channels(paths):
     ("X", "error", "message"),
     [
         ("a.png", TypeError, "one path. Expected a list of paths"),
+        (Image.new("RGB", (9, 9)), TypeError, "one PIL image. Expected a list"),
+        (Image.new("L", (9, 9)), TypeError, "one PIL image. Expected a list"),
         (
             [np.zeros((4, 4)), np.zeros((5, 4))],
             ValueError,

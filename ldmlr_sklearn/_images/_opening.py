@@ -75,6 +75,8 @@ def _open_dataset(dataset, n_channels):
 def _as_array(X):
     if isinstance(X, str | bytes | os.PathLike):
         raise TypeError(f"X is {X!r}: one path. Expected a list of paths.")
+    if isinstance(X, Image.Image):
+        raise TypeError("X is one PIL image. Expected a list of them.")
     try:
         return np.asarray(X)
     except ValueError as error:
@@ -109,7 +111,8 @@ def _open_items(items, n_channels):
 
 def holds_rows(X):
     """Whether X is a table of numbers: rows of pixels, not images or paths."""
-    if isinstance(X, torch.utils.data.Dataset | str | bytes | os.PathLike):
+    alone = str | bytes | os.PathLike | Image.Image
+    if isinstance(X, torch.utils.data.Dataset | alone):
         return False
     if hasattr(X, "tocsr"):  # sparse
         return True
