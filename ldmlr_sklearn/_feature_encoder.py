@@ -4,7 +4,6 @@
 
 import copy
 import itertools
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -34,6 +33,7 @@ from ldmlr_sklearn._encoder import (
     Processes,
     TrainingRecipe,
     count_features,
+    describe_start,
     digest_images,
     digest_of,
     encode_blocks,
@@ -575,7 +575,7 @@ class FeatureEncoder(
         def train():
             start = None
             if self.checkpoint is not None:
-                start = self._describe_start(network) | {"images": images}
+                start = describe_start(self, network, self._pixels) | {"images": images}
             epochs = task.watch(itertools.repeat(True), so_far)
             next(epochs)  # the first begins, and with the end of one the next
             return train_encoder(
@@ -599,26 +599,6 @@ class FeatureEncoder(
         made_by = self._describe(network.backbone, device)
         key = training_key(made_by, network, images, targets, weights, recipe, seeds)
         return train_once(folder, key, network, train)
-
-    def _describe_start(self, network):
-        """Return what a training starts from, for its checkpoint."""
-        seeded = isinstance(self.random_state, Integral)
-        loaded = self.pretrained or self.weights is not None
-        initial = None
-        if loaded or isinstance(self.backbone, torch.nn.Module):
-            initial = digest_of(None, network.backbone)
-        elif seeded and not isinstance(self.backbone, str):
-            # Of drawn numbers the last bits depend on the machine.
-            initial = fingerprint(network.backbone, self._pixels)
-        return {
-            "random_state": int(self.random_state) if seeded else None,
-            "backbone": name_of(self.backbone),
-            "backbone_kwargs": json.dumps(
-                self.backbone_kwargs, sort_keys=True, default=name_of
-            ),
-            "structure": digest_of(repr(network)),
-            "initial weights": initial,
-        }
 
     def _describe(self, network, device):
         """Return what, beside the weights of a network, its features depend on."""

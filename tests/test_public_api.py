@@ -97,7 +97,13 @@ IMPORT_TABLE = {
         "_saved_parameters",
         "_torch_utils",
     },
-    "_encoder._training_cache": {"_encoder._identity", "_result_cache", "_torch_utils"},
+    "_encoder._training_cache": {
+        "torch",
+        "_backbones",
+        "_encoder._identity",
+        "_result_cache",
+        "_torch_utils",
+    },
     "_encoder._training": {
         *("numpy", "tqdm"),
         "_encoder._augmentation",

@@ -11,7 +11,11 @@ from ldmlr_sklearn._encoder._identity import digest_images, digest_of, fingerpri
 from ldmlr_sklearn._encoder._lazy_encoding import encode_blocks
 from ldmlr_sklearn._encoder._processes import ACCELERATE, Processes
 from ldmlr_sklearn._encoder._training import TrainingRecipe, train_encoder
-from ldmlr_sklearn._encoder._training_cache import train_once, training_key
+from ldmlr_sklearn._encoder._training_cache import (
+    describe_start,
+    train_once,
+    training_key,
+)
 from ldmlr_sklearn._encoder._with_head import EncoderWithHead
 
 __all__ = [
@@ -20,6 +24,7 @@ __all__ = [
     "Processes",
     "TrainingRecipe",
     "count_features",
+    "describe_start",
     "digest_images",
     "digest_of",
     "encode_blocks",

@@ -1,8 +1,14 @@
 # Licensed under the BSD 3-Clause License.
 # SPDX-License-Identifier: BSD-3-Clause
-"""Encoders that were trained before."""
+"""What tells one training of an encoder from another; encoders trained before."""
 
-from ldmlr_sklearn._encoder._identity import digest_of
+import json
+from numbers import Integral
+
+import torch
+
+from ldmlr_sklearn._backbones import name_of
+from ldmlr_sklearn._encoder._identity import digest_of, fingerprint
 from ldmlr_sklearn._result_cache import locked_entry
 from ldmlr_sklearn._torch_utils import view_as_tensor
 
@@ -69,3 +75,39 @@ def training_key(made_by, network, images, targets, weights, recipe, seeds):
         "seeds": seeds,
     }
     return digest_of(depends_on, network)
+
+
+def describe_start(encoder, network, pixels):
+    """Return what tells where a training starts from, for its checkpoint.
+
+    Parameters
+    ----------
+    encoder : FeatureEncoder
+        Its parameters are read.
+
+    network : EncoderWithHead
+        Before the training.
+
+    pixels : PixelFormat
+
+    Returns
+    -------
+    dict of str to str, int or None
+    """
+    seeded = isinstance(encoder.random_state, Integral)
+    initial = None
+    loaded = encoder.pretrained or encoder.weights is not None
+    if loaded or isinstance(encoder.backbone, torch.nn.Module):
+        initial = digest_of(None, network.backbone)
+    elif seeded and not isinstance(encoder.backbone, str):
+        # Of drawn numbers the last bits depend on the machine.
+        initial = fingerprint(network.backbone, pixels)
+    return {
+        "random_state": int(encoder.random_state) if seeded else None,
+        "backbone": name_of(encoder.backbone),
+        "backbone_kwargs": json.dumps(
+            encoder.backbone_kwargs, sort_keys=True, default=name_of
+        ),
+        "structure": digest_of(repr(network)),
+        "initial weights": initial,
+    }
