@@ -8,6 +8,7 @@ The one door to scikit-learn's private names.
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn_compat.base import _fit_context
@@ -28,8 +29,12 @@ __all__ = [
 
 
 def fit_context(method: Method) -> Method:
-    """Check `_parameter_constraints` before the decorated fit runs."""
-    return _fit_context(prefer_skip_nested_validation=True)(method)
+    """Check `_parameter_constraints` before the decorated fit runs.
+
+    It has gradients, also where its caller has switched them off.
+    """
+    checked = _fit_context(prefer_skip_nested_validation=True)(method)
+    return torch.inference_mode(False)(torch.enable_grad()(checked))
 
 
 def check_labels(y):

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Both estimator check suites on every estimator."""
 
+import numpy as np
 import pytest
+import torch
 from imblearn.utils import estimator_checks as imblearn_checks
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import estimator_checks as sklearn_checks
 from torch import nn
@@ -76,6 +79,31 @@ def flattening_network():
 
 
 ENCODER = FeatureEncoder(flattening_network, image_shape=(1, -1), random_state=0)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "estimator",
+    [SAMPLER, CLASSIFIER, HEADS[0], clone(ENCODER).set_params(max_epochs=1)],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_fit_needs_no_gradients_of_its_caller(estimator, mode):
+    estimator, y = clone(estimator), np.repeat([0, 1], [30, 10])
+    X = np.random.default_rng(0).random((40, 6))
+
+    def outcome():
+        estimator.fit(X, y)
+        if isinstance(estimator, LatentDiffusionOversampler):
+            return estimator.sample(y, random_state=0)
+        if isinstance(estimator, FeatureEncoder):
+            return estimator.transform(X)
+        return estimator.predict_proba(X)
+
+    expected = outcome()
+    with mode():
+        np.testing.assert_array_equal(outcome(), expected)
+        assert not torch.is_grad_enabled()
+
 
 # Scikit-learn's own tests call these for its estimators; its generator leaves them out.
 NOT_GENERATED = {

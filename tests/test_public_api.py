@@ -324,7 +324,7 @@ IMPORT_TABLE = {
     "metrics._rows": SCIENCE,
     "_persistence": {"numpy", "safetensors", "torch", "_torch_utils"},
     "_documentation": set(),
-    "_fitting": {*SCIENCE, "sklearn_compat", "_typing"},
+    "_fitting": {*SCIENCE, "torch", "sklearn_compat", "_typing"},
     "_torch_utils": {"numpy", "torch"},
     # Names of types: torch and PIL are loaded for type checkers alone.
     "_typing": {*SCIENCE, "joblib", "scipy", "torch", "PIL"},
