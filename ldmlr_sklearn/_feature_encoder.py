@@ -19,7 +19,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
@@ -46,6 +46,7 @@ from ldmlr_sklearn._encoder import (
     training_key,
 )
 from ldmlr_sklearn._fitting import (
+    check_labels,
     check_row_weights,
     fit_context,
     spawn_seeds,
@@ -646,7 +647,7 @@ class FeatureEncoder(
                     self.classes_ = classes
             return None
         y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
+        check_labels(y)
         check_classification_targets(y)
         if len(y) != n_rows:
             raise ValueError(

@@ -645,7 +645,7 @@ def test_backbone_that_cannot_take_the_size(name, size):
         (LABELS[:1], 1, "got n_samples = 1"),
         (np.zeros(12), 12, "got n_samples = 12 and 1 class"),
         (np.linspace(0, 1, 12), 12, "Unknown label type: continuous"),
-        (np.r_[np.nan, np.ones(11)], 12, "Input y contains NaN"),
+        (np.r_[np.nan, np.ones(11)], 12, "y has 1 missing labels, the first in row 0"),
         (np.zeros((12, 2)), 12, "1d array"),
     ],
 )
@@ -704,6 +704,14 @@ class Interrupting(Dataset):
 
 def test_ctrl_c_reaches_the_user():
     refuses(tiny_encoder(max_epochs=5), Interrupting(), None, LABELS, KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_missing_labels_are_counted(missing):
+    labels = pd.Series(np.resize(["cat", "dog"], len(RGB)), dtype=object)
+    labels[3] = missing
+    message = "y has 1 missing labels, the first in row 3"
+    refuses(tiny_encoder(max_epochs=1), RGB, message, labels)
 
 
 def test_failing_refit_keeps_the_former_fit():
