@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from ldmlr_sklearn._class_posterior import ClassPosterior, choose
+from ldmlr_sklearn._class_posterior import ClassPosterior, choose, rows_of_every_class
+from ldmlr_sklearn._heads import AnchoredHead
 
 
 def gaussians(counts, means, seed=0):
@@ -38,12 +39,53 @@ def test_probabilities_sum_to_one():
     assert np.argmax(own) == 2
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_penalty_is_that_of_a_head_pulled_to_zero(n_classes):
+    counts = (60, 30, 20)[:n_classes]
+    X, codes = gaussians(counts, [(-1, 0.5), (1, 0), (0, 1)][:n_classes])
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    # Of two classes scikit-learn penalises the difference: twice as much.
+    alpha = 1e-2 if n_classes == 2 else 5e-3
+    head = AnchoredHead(np.zeros((n_classes, 2)), np.zeros(n_classes), alpha=alpha)
+    head.fit(X.astype(float), codes)
+    bias = head.intercept_ - np.log(np.array(counts) / sum(counts))
+    for times in (1, 5):  # it means the same for any number of rows
+        posterior = ClassPosterior(
+            np.repeat(X, times, axis=0),
+            np.repeat(codes, times),
+            np.random.RandomState(0),
+        )
+        np.testing.assert_allclose(posterior.weight, head.coef_, atol=0.02)
+        found = posterior.bias - posterior.bias.mean()
+        np.testing.assert_allclose(found, bias - bias.mean(), atol=0.02)
+
+
+def test_rows_of_large_classes_are_left_to_chance():
+    counts = np.array([50, 3, 1, 20])
+    rng = np.random.RandomState(0)
+    drawn = [rows_of_every_class(counts, 40, rng) for _ in range(400)]
+    codes = np.repeat(np.arange(4), counts)
+    for rows in drawn:
+        assert len(np.unique(rows)) == len(rows)
+        assert codes[rows].tolist() == [0] * 10 + [1] * 3 + [2] + [3] * 10
+    share = np.bincount(np.concatenate(drawn)) / 400
+    expected = np.repeat([10 / 50, 1, 1, 10 / 20], counts)
+    np.testing.assert_allclose(share, expected, atol=0.1)
+
+
+def test_two_rows_of_a_class_are_used_however_many_classes_there_are():
+    rows = rows_of_every_class(np.array([5] * 30), 40, np.random.RandomState(0))
+    assert np.bincount(rows // 5).tolist() == [2] * 30
+
+
 def test_choice_is_exact_in_number_and_without_replacement():
     rng = np.random.RandomState(0)
     codes = rng.randint(0, 3, 300)
     chosen = choose(rng.normal(size=300), codes, np.array([5, 0, 60]), rng)
     assert len(np.unique(chosen)) == len(chosen) == 65
     assert codes[chosen].tolist() == [0] * 5 + [2] * 60
+    few = choose(np.zeros(4), np.array([0, 0, 1, 1]), np.array([1, 2, 0, 0]), rng)
+    assert few[1:].tolist() == [2, 3]  # the last classes have no rows at all
 
 
 def test_where_a_chosen_row_stands_tells_nothing_of_its_weight():
