@@ -248,6 +248,17 @@ def test_rows_are_drawn_by_tempered_class_frequency(power):
     assert len(rows[labels == 2].unique()) == 90
 
 
+def test_the_largest_random_number_draws_the_last_row(monkeypatch):
+    largest = 1 - 2**-24  # of single precision below 1; products of it round up
+    monkeypatch.setattr(torch, "rand", lambda n, **_: torch.full((n,), largest))
+    sizes = torch.tensor([1, 3, 5, 1_000_003, 20_000_001])
+    starts = sizes.cumsum(0) - sizes
+    rows, labels = draw_rows(starts, sizes, torch.ones(5), 100, generator())
+    last = (starts + sizes)[labels] - 1
+    assert len(labels.unique()) == 5
+    assert (rows <= last).all() and (last - rows <= 2).all()
+
+
 def make_denoiser(n_features=4, n_classes=3, seed=0):
     return Denoiser(
         n_features,
@@ -265,6 +276,52 @@ def randomised(network, seed=1):
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1, generator=source)
     return network
+
+
+def test_a_new_denoiser_predicts_zero_and_its_blocks_pass_rows_on():
+    network = Denoiser(
+        50, 3, 1000, hidden_dim=64, n_blocks=2, generator=generator()
+    ).requires_grad_(False)
+    xt, t, labels = normal(4000, 50), torch.arange(4000) % 1000, torch.arange(4000) % 4
+    assert not network(xt, t, labels).any()
+    h = network.inlet(xt)
+    assert h.std().item() == pytest.approx(1, abs=0.05)
+    for block in network.blocks:
+        assert torch.equal(block(h, torch.ones(4000, 64), normal(4000, 64)), h)
+        assert block.expand(h).std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_time_and_label_shift_rows_from_the_start_and_scale_none():
+    network = make_denoiser().requires_grad_(False)
+    for layer in (network.outlet, *(block.contract for block in network.blocks)):
+        layer.weight[:] = normal(*layer.weight.shape)
+    xt, t, labels = normal(10, 4), torch.arange(10) * 90, torch.arange(10) % 4
+    free = copy.deepcopy(network)
+    free.modulation.weight.zero_()  # neither may say a thing
+    plain = free(xt, t, labels)
+    torch.testing.assert_close(free(xt, t + 50, (labels + 1) % 4), plain)
+    assert not torch.allclose(network(xt, t, labels), plain, atol=0.1)
+    h = network.inlet(xt)
+    for block in network.blocks:
+        h = h + block.contract(torch.nn.functional.silu(block.expand(h)))
+    expected = network.outlet(torch.nn.functional.layer_norm(h, (32,)))
+    torch.testing.assert_close(plain, expected)
+    told = []
+    for block in network.blocks:
+        block.register_forward_pre_hook(lambda _, told_block: told.append(told_block))
+    network(xt, t, labels)
+    for _, scale, shift in told:
+        assert (scale == 1).all()
+        assert (shift.std(dim=0) > 0.1).all()
+
+
+def test_every_weight_of_a_denoiser_counts():
+    network = randomised(make_denoiser())
+    network(
+        normal(40, 4), torch.arange(40), torch.arange(40) % 4
+    ).square().sum().backward()
+    for name, weight in network.named_parameters():
+        assert (weight.grad != 0).all(), name
 
 
 def test_denoiser_depends_on_row_time_and_label_alone():
@@ -339,6 +396,49 @@ def test_training_is_seeded_and_leaves_the_global_generator_alone():
         weights.append(torch.nn.utils.parameters_to_vector(network.parameters()))
     torch.testing.assert_close(*weights, rtol=0, atol=2e-7)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Recorder(torch.nn.Module):
+    """A network that keeps what it is shown."""
+
+    null_label = 3
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.seen = torch.nn.Parameter(torch.ones(())), []
+
+    def forward(self, xt, t, labels):
+        self.seen.append((xt, t, labels))
+        return self.weight * xt
+
+
+@pytest.mark.parametrize("label_dropout", [0.0, 0.25, 0.9])
+def test_training_shows_a_share_of_the_rows_without_their_label(label_dropout):
+    network, sizes = Recorder(), [90, 9, 1]
+    x0 = torch.arange(3.0).repeat_interleave(torch.tensor(sizes))[:, None]
+    options = dict(label_dropout=label_dropout, n_steps=60, batch_size=100)
+    list(training(network, x0, sizes, class_sampling=1.0, **options))
+    labels = torch.cat([labels for *_, labels in network.seen])
+    share = torch.bincount(labels, minlength=4) / len(labels)
+    kept = (1 - label_dropout) * torch.tensor([0.9, 0.09, 0.01])
+    expected = torch.cat([kept, torch.tensor([label_dropout])])
+    torch.testing.assert_close(share, expected, atol=0.02, rtol=0)
+
+
+def test_training_shows_rows_at_times_spread_evenly_from_a_random_one():
+    network = Recorder()
+    list(training(network, torch.ones(60, 50), [60], n_steps=50, batch_size=40))
+    schedule = NoiseSchedule.from_name("cosine", 1000)
+    firsts = []
+    for xt, t, _ in network.seen:
+        ordered = t.sort().values
+        assert (ordered.diff() - 25).abs().max() <= 1  # of rounding
+        firsts.append(ordered[0].item())
+        signal, noise = schedule.rates(t)
+        left = (xt - signal) / noise
+        assert left.mean().item() == pytest.approx(0, abs=0.1)
+        assert left.std().item() == pytest.approx(1, abs=0.1)
+    assert len(set(firsts)) > 15 and min(firsts) < 3 and 21 < max(firsts) < 26
 
 
 @pytest.mark.parametrize(
