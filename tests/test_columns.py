@@ -37,6 +37,10 @@ ORDINARY = {
     "uniform": lambda z: np.argsort(np.argsort(z)) / len(z),
     "exponential": lambda z: -np.log1p(-(np.argsort(np.argsort(z)) + 0.5) / len(z)),
     "far": lambda z: 1e9 + 1e-3 * z,
+    "below zero": lambda z: 5 * z - 50,
+    "overflowing below zero": lambda z: np.where(
+        z == z.max(), 1.0, 2.5e307 * (np.clip(z, -3, 3) - 3.5)
+    ),
     "tiny": lambda z: 1e-30 * z,
     "huge": lambda z: 1e30 * z,
     "overflowing": lambda z: 5e307 * np.clip(z, -3, 3),
@@ -167,6 +171,25 @@ def test_constant_columns_stay_so():
     np.testing.assert_array_equal(columns.inverse_transform(noise), X)
 
 
+def test_a_constant_column_with_a_rounded_mean_stays_so():
+    X = np.full((7, 1), 0.1)
+    assert X.std() > 0
+    columns = Columns(X)
+    np.testing.assert_allclose(columns.transform(X), 0, atol=1e-12)
+    noise = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
+    np.testing.assert_array_equal(columns.inverse_transform(noise), X)
+
+
+def test_rows_of_extended_precision_stay_in_range():
+    if np.dtype(np.longdouble).itemsize == 8:
+        pytest.skip("here extended precision is double precision")
+    thirds = np.longdouble([1, -1, 2, 7]) / 3
+    X = np.stack([thirds, -thirds], axis=1)
+    noise = np.linspace(-9, 9, 50, dtype=np.float32)[:, None].repeat(2, axis=1)
+    back = Columns(X).inverse_transform(noise)
+    assert (back >= X.min(axis=0)).all() and (back <= X.max(axis=0)).all()
+
+
 def test_whole_numbers_beyond_float64_stay_in_range():
     info = np.iinfo(np.int64)
     X = np.array([[info.min, 2**62], [info.max, 2**62 + 1], [5, 2**62 + 2]])
@@ -187,6 +210,15 @@ def test_a_wide_column_of_many_rows_keeps_few_values():
     np.testing.assert_array_equal(back == 0, X == 0)
     np.testing.assert_allclose(back, X, rtol=1e-3)
     assert len(pickle.dumps(columns)) < 50_000
+
+
+@pytest.mark.parametrize(("n_values", "are_levels"), [(1000, True), (1001, False)])
+def test_a_thousand_values_may_be_levels(n_values, are_levels):
+    X = np.tile(np.random.default_rng(0).normal(size=(n_values, 1)), (3, 1))
+    Z = np.random.default_rng(1).normal(size=(2000, 1)).astype(np.float32)
+    back = Columns(X).inverse_transform(Z)
+    inside = (back > X.min()) & (back < X.max())
+    assert np.isin(back[inside], X).all() == are_levels
 
 
 @pytest.mark.parametrize("scale", [1, 3.7, 1e40])
