@@ -11,11 +11,16 @@ import torch
 from scipy.special import expit, log_softmax
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ldmlr_sklearn import HeadClassifier, LatentDiffusionOversampler, LDMLRClassifier
-from ldmlr_sklearn._head_training import _BalancedBatches, _WeightedRows
+from ldmlr_sklearn._head_training import (
+    _BalancedBatches,
+    _ShuffledBatches,
+    _WeightedRows,
+)
 from ldmlr_sklearn._losses import LOSSES, WCDASLayer, logit_shift, make_layer
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -164,6 +169,54 @@ def test_every_loss_learns_and_a_seed_repeats_it(loss):
     assert not np.array_equal(head.coef_, other.coef_)
     restored = pickle.loads(pickle.dumps(head))
     np.testing.assert_array_equal(restored.predict_proba(X), head.predict_proba(X))
+
+
+@pytest.mark.parametrize("loss", ["cosine", "wcdas"])
+def test_shapes_learn_at_a_rate_of_their_own(loss):
+    X, y = rows(noise=0.3)
+    with torch.no_grad():
+        start = make_layer(loss, 4, 3).scale().item()
+    assert start == pytest.approx({"cosine": 16, "wcdas": 1 + np.log(2)}[loss])
+    steps = dict(max_epochs=4, learning_rate=1e-9, random_state=0)
+    head = HeadClassifier(loss, **steps).fit(X - 3, y)
+    assert abs(head.scale_ - start) > 0.01
+
+
+def test_rows_of_a_batch_are_drawn_anew_in_every_epoch():
+    data = _WeightedRows(torch.arange(50.0), torch.zeros(50), torch.ones(50))
+    batches = _ShuffledBatches(data, 20, torch.Generator().manual_seed(0))
+    orders = [torch.cat([rows for rows, *_ in batches]).tolist() for _ in range(3)]
+    assert [len(rows) for rows, *_ in batches] == [20, 20, 10]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len({tuple(order) for order in (*orders, range(50))}) == 4
+
+
+def test_loss_of_an_epoch_is_the_mean_over_its_rows():
+    X, y = rows()
+    # So slow that the head stays as it starts; the last batch has 10 rows.
+    head = HeadClassifier(
+        batch_size=90, max_epochs=1, learning_rate=1e-12, random_state=0
+    ).fit(X, y)
+    assert head.loss_curve_ == pytest.approx(log_loss(y, head.predict_proba(X)))
+
+
+def test_learning_rate_falls_along_a_cosine_to_the_end():
+    X, y = rows()
+    seen = []
+    # So slow that the gradient stays as it is: a step is as long as its rate.
+    HeadClassifier(
+        batch_size=len(y),
+        max_epochs=120,
+        learning_rate=1e-6,
+        weight_decay=0.0,
+        random_state=0,
+    ).fit(X.astype(np.float32), y, monitor=lambda _, head: seen.append(head.intercept_))
+    length = np.linalg.norm(np.diff(seen, axis=0), axis=1)
+    rate = 1 + np.cos(np.pi * np.arange(1, 120) / 120)
+    settled = slice(60, None)  # of momentum
+    found = length[settled] / length[settled].sum()
+    expected = rate[settled] / rate[settled].sum()
+    np.testing.assert_allclose(found, expected, atol=0.003)
 
 
 def test_global_generator_is_left_alone():

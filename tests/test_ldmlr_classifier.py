@@ -76,6 +76,18 @@ def test_default_head_is_pulled_to_that_of_the_real_rows_at_uniform_prior(data):
     assert model.classes_.tolist() == ["a", "b", "c"]
 
 
+def test_default_head_of_two_classes_starts_from_logistic_regression(data):
+    X, y = data
+    X, y = X[y != "c"], y[y != "c"]
+    scaler, regression = make_pipeline(
+        StandardScaler(), LogisticRegression(C=1 / (5e-3 * 110), max_iter=200)
+    ).fit(X, y)
+    logit = regression.decision_function(scaler.transform(X)) - np.log(30 / 80)
+    anchor = quick().fit(X, y).classifier_
+    found = X @ (anchor.weight[1] - anchor.weight[0]) + anchor.bias[1] - anchor.bias[0]
+    np.testing.assert_allclose(found, logit, atol=1e-6)
+
+
 def test_the_pull_is_as_strong_as_columns_over_rows(data):
     X, y = data
     for times, n_columns, alpha in [
@@ -200,6 +212,15 @@ def test_anchored_head_pulled_hard_keeps_the_given_weights(data):
     head = AnchoredHead(weight, np.zeros(3), alpha=1e6).fit(X, y)
     np.testing.assert_allclose(head.coef_, weight, atol=1e-4)
     assert np.abs(head.intercept_).max() > 0.1  # free to follow the data
+
+
+def test_anchored_head_takes_logits_whose_exponentials_overflow(data):
+    X, y = data
+    weight = 1000 * np.random.default_rng(0).normal(size=(3, 4))
+    rows = X.astype(np.float32)
+    head = AnchoredHead(weight, np.zeros(3), alpha=1e6).fit(rows, y)
+    assert np.abs(head._logits(rows)).max() > 1000
+    np.testing.assert_allclose(head.coef_, weight, atol=1e-3)
 
 
 def test_classifier_starts_from_a_head_with_its_prior_exchanged(data):
