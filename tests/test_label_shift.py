@@ -23,6 +23,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 from ldmlr_sklearn import (
     HeadClassifier,
@@ -91,6 +92,22 @@ def test_mapls_is_nearer_to_a_mild_truth_where_rows_are_few():
             found = estimate_prior(exact_proba(X, TRAIN), TRAIN, method, 0.3)
             errors[method] += np.abs(found - target).sum()
     assert errors["mapls"] < 0.8 * errors["em"]
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.4, 1.0])
+def test_shrinkage_of_the_classifier_is_that_of_the_estimate(shrinkage):
+    X, y = rows(TRAIN, 300, 0)
+    X_test, _ = rows([0.1, 0.2, 0.7], 300, 1)
+    model = LabelShiftClassifier(GaussianNB(), "mapls", shrinkage=shrinkage).fit(X, y)
+    proba = model.estimator_.predict_proba(X_test)
+    expected = estimate_prior(proba, model.train_prior_, "mapls", shrinkage)
+    np.testing.assert_allclose(model.adapt(X_test).target_prior_, expected)
+
+
+def test_takes_the_rows_that_its_classifier_takes():
+    for classifier in (LogisticRegression(), GaussianNB(), DummyClassifier()):
+        tags = get_tags(LabelShiftClassifier(classifier)).input_tags
+        assert tags == get_tags(classifier).input_tags
 
 
 @pytest.mark.parametrize("method", ["em", "mapls"])
@@ -165,6 +182,9 @@ def test_starts_from_the_prior_that_the_classifier_predicts_for():
     direct = clone(inner).set_params(target_prior="uniform").fit(X, y)
     np.testing.assert_allclose(outer.predict_proba(X), direct.predict_proba(X))
     assert own_prior(LogisticRegression(), TRAIN) is TRAIN
+    of_others = LogisticRegression()
+    of_others.class_prior_ = np.array([0.5, 0.5])  # not of these classes
+    assert own_prior(of_others, TRAIN) is TRAIN
 
 
 def test_discriminant_analysis_knows_its_prior():
@@ -247,6 +267,9 @@ def test_refusals():
         ([1, 2], r"target_prior has shape \(2,\), expected one number for each of the"),
         ({0: 1, 1: 1}, r"target_prior has the classes \[0, 1\], expected one entry"),
         ([1, 2, -1], "is not a distribution"),
+        ([0, 0, 0], "is not a distribution"),
+        ([1, np.inf, 1], "is not a distribution"),
+        ([1, np.nan, 1], "is not a distribution"),
     ):
         model.set_params(target_prior=target_prior)
         with pytest.raises(ValueError, match=message):
