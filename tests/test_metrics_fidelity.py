@@ -92,6 +92,11 @@ def test_frechet_distance_is_symmetric_and_invariant_under_rotation(rng):
     assert scaled == pytest.approx(9 * distance)
 
 
+def test_frechet_distance_of_the_same_rows_is_not_below_zero(rng):
+    for X in rng.normal(size=(30, 40, 5)):
+        assert 0 <= frechet_distance(X, X) < 1e-12
+
+
 def test_frechet_distance_falls_with_fidelity(rng):
     X_real, X_new = rng.normal(size=(2, 300, 8))
     distances = [

@@ -68,10 +68,10 @@ def test_oversampler_with_counts_of_its_own_accepts_them(long_tailed):
 
 
 def test_ratio_is_the_rule_of_the_paper():
-    y = np.repeat([0, 1, 2, 3], [5000, 387, 24, 1])
+    y = np.repeat([0, 1, 2, 3, 4], [5000, 387, 388, 24, 1])
     targets = RatioStrategy()(y)
     generated = {class_: targets[class_] - np.sum(y == class_) for class_ in targets}
-    assert generated == {0: 1000, 1: 77, 2: 5, 3: 5}
+    assert generated == {0: 1000, 1: 77, 2: 78, 3: 5, 4: 5}
 
 
 def test_shot_groups_leave_the_others_alone():
@@ -81,6 +81,10 @@ def test_shot_groups_leave_the_others_alone():
         assert targets == {"many": 100, "medium": 99, "few": 19} | {group: 100}
     targets = ShotGroupStrategy(groups=("many", "few"), target=50)(y)
     assert targets == {"many": 100, "medium": 99, "few": 50}
+    targets = ShotGroupStrategy(groups="medium", many=100, few=100, target=500)(y)
+    assert targets == {"many": 100, "medium": 99, "few": 19}
+    targets = ShotGroupStrategy(groups="medium", many=101, few=99, target=500)(y)
+    assert targets == {"many": 500, "medium": 500, "few": 19}
 
 
 @pytest.mark.parametrize("exponent", [0, 0.3, 0.5, 1])
@@ -109,6 +113,12 @@ def test_strategies_are_values(strategy):
     assert eval(repr(strategy)) == strategy
     with pytest.raises(AttributeError):
         strategy.few = 1
+
+
+def test_a_list_of_groups_is_the_tuple():
+    strategy = ShotGroupStrategy(groups=["few", "medium"])
+    assert strategy == ShotGroupStrategy(groups=("few", "medium"))
+    assert hash(strategy) == hash(ShotGroupStrategy(groups=("few", "medium")))
 
 
 def test_grid_search_over_strategies(long_tailed):
@@ -148,6 +158,8 @@ def test_grid_search_over_strategies(long_tailed):
         (lambda: ShotGroupStrategy(many=5, few=6), "must not be above many. Got few=6"),
         (lambda: ShotGroupStrategy(target=0), "target .* at least 1. Got 0"),
         (lambda: TemperedStrategy(1.5), "exponent of TemperedStrategy .* Got 1.5"),
+        (lambda: TemperedStrategy(-0.1), "exponent of TemperedStrategy .* Got -0.1"),
+        (lambda: TemperedStrategy(True), "exponent of TemperedStrategy .* Got True"),
         (lambda: TemperedStrategy("half"), "exponent .* to 1, nothing generated. Got"),
     ],
 )
