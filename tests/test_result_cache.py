@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One training for all sampling parameters, on one process and on many."""
 
+import copy
 import os
 import pickle
 import sys
+from dataclasses import replace
 
 import joblib
 import numpy as np
 import pytest
+import torch
 from imblearn.pipeline import make_pipeline
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +21,8 @@ from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn import _cached_training as module
 from ldmlr_sklearn._diffusion_training import train_diffusion
 from ldmlr_sklearn._persistence import read, write
+from ldmlr_sklearn._result_cache import locked_entry
+from ldmlr_sklearn._trained_diffusion import TrainingParameters
 
 QUICK = dict(max_steps=10, n_inference_steps=2, hidden_dim=16, random_state=0)
 SAMPLING = dict(
@@ -147,6 +152,66 @@ def test_whatever_changes_training_is_in_the_key(quick, trainings, monkeypatch):
     monkeypatch.setattr(module, "library_version", lambda: "9.9.9")
     quick().fit(X, y)
     assert len(trainings) == len(fits) + 1
+
+
+@pytest.mark.parametrize("name", ["torch", "np", "scipy", "sklearn"])
+def test_other_versions_of_what_computes_train_anew(
+    quick, trainings, monkeypatch, name
+):
+    X, y = data()
+    quick().fit(X, y)
+    monkeypatch.setattr(getattr(module, name), "__version__", "99.0.1")
+    quick().fit(X, y)
+    assert len(trainings) == 2
+    if name != "torch":  # a correction changes no results
+        for version, n_trainings in (("99.0.2", 2), ("99.1.0", 3)):
+            monkeypatch.setattr(getattr(module, name), "__version__", version)
+            quick().fit(X, y)
+            assert len(trainings) == n_trainings
+
+
+def test_the_device_and_its_products_are_in_the_key(quick, monkeypatch):
+    X, y = data()
+    keys = set()
+    for device in ("cpu", "mps"):
+        for dtype in (torch.float32, torch.bfloat16):
+            monkeypatch.setattr(module, "product_dtype", lambda _, dtype=dtype: dtype)
+            parameters = quick()._parameters(TrainingParameters).resolved(len(X))
+            key = module.training_key(
+                X, y, parameters, seeds=[0, 1], device=torch.device(device)
+            )
+            keys.add(key)
+    assert len(keys) == 4
+
+
+def test_weights_and_steps_of_the_start_are_in_the_key(quick):
+    X, y = data()
+    start = quick().fit(X, y)._trained
+    parameters, other = start.parameters, copy.deepcopy(start.denoiser)
+    other.outlet.bias[0] += 1e-6
+    starts = (
+        None,
+        start,
+        replace(start, denoiser=other),
+        replace(start, loss_curve=start.loss_curve[:-1]),
+    )
+    common = dict(seeds=[0, 1], device=torch.device("cpu"))
+    keys = {
+        module.training_key(X, y, parameters, start=one, **common) for one in starts
+    }
+    assert len(keys) == 4
+
+
+def test_damaged_entries_are_gone_at_once(tmp_path):
+    with locked_entry(tmp_path, "thing", "key") as entry:
+        entry.write({"x": np.zeros(2)}, {"a": 1})
+        (path,) = entries(tmp_path)
+        assert entry.read()[1] == {"a": 1}
+        path.write_bytes(b"half")
+        with pytest.warns(UserWarning, match="A cached result is removed"):
+            assert entry.read() is None
+        assert not path.exists()
+        assert entry.read() is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"half", pickle.dumps(print), None])
