@@ -10,6 +10,7 @@ from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 
 from ldmlr_sklearn import LatentDiffusionOversampler
+from ldmlr_sklearn._class_gaussians import class_gaussians
 from ldmlr_sklearn._class_posterior import ClassPosterior
 from ldmlr_sklearn.diffusion._training import draw_rows, weight_edges
 
@@ -46,6 +47,36 @@ def test_equal_weights_change_nothing():
         plain.sample([0, 1, 2], random_state=0),
         rtol=1e-4,
     )
+
+
+@pytest.mark.parametrize("max_steps", [0, 20])
+def test_weights_belong_to_their_rows_in_any_order(max_steps):
+    X, y = data()
+    weights = np.random.default_rng(1).uniform(0.1, 1, len(y))
+    mixed = np.random.default_rng(2).permutation(y)
+    order = np.empty(len(y), dtype=int)  # mixes the classes, not the rows of one
+    order[np.argsort(mixed, kind="stable")] = np.arange(len(y))
+    sampler, other = (quick(max_steps=max_steps) for _ in range(2))
+    sampler.fit(X, y, sample_weight=weights)
+    other.fit(X[order], y[order], sample_weight=weights[order])
+    np.testing.assert_allclose(other.loss_curve_, sampler.loss_curve_, rtol=1e-4)
+    np.testing.assert_allclose(
+        other.sample(y, random_state=0), sampler.sample(y, random_state=0), rtol=1e-3
+    )
+
+
+def test_weights_count_in_all_that_is_told_of_the_classes():
+    X, y = data()
+    weights = np.random.default_rng(1).uniform(0.1, 1, len(y)) ** 2
+    trained = quick(max_steps=0).fit(X, y, sample_weight=weights)._trained
+    rows, rng = trained.columns.transform(X), np.random.RandomState(0)
+    posterior = ClassPosterior(rows, y, rng, weights)
+    np.testing.assert_allclose(trained.posterior.weight, posterior.weight, rtol=1e-4)
+    mixture = class_gaussians(rows, y, rng, class_sampling=0.5, sample_weight=weights)
+    torch.testing.assert_close(trained.mixture.means, mixture.means)
+    torch.testing.assert_close(trained.mixture.log_prior, mixture.log_prior)
+    even = class_gaussians(rows, y, rng, class_sampling=0.5)
+    assert not torch.allclose(trained.mixture.means, even.means, atol=0.01)
 
 
 def test_rows_of_weight_zero_are_as_if_absent():
