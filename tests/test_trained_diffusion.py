@@ -8,6 +8,7 @@ import cloudpickle
 import joblib
 import numpy as np
 import pytest
+import torch
 from imblearn.pipeline import make_pipeline
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -75,6 +76,60 @@ def test_training_follows_from_the_rows(n_rows, batch_size, expected):
     assert given.resolved(n_rows).learning_rate == 0.1
 
 
+def test_parameters_reach_the_training(monkeypatch):
+    given = []
+
+    def spy(network, schedule, x0, class_sizes, **parameters):
+        given.append(parameters | {"schedule": schedule, "sizes": class_sizes})
+        return train(network, schedule, x0, class_sizes, **parameters)
+
+    train = training.train
+    monkeypatch.setattr(training, "train", spy)
+    named = dict(
+        batch_size=30,
+        learning_rate=1e-3,
+        class_sampling=0.25,
+        label_dropout=0.3,
+        prediction_type="sample",
+    )
+    schedule = dict(noise_schedule="linear", n_train_timesteps=50)
+    trained = quick(max_steps=4, **named, **schedule).fit(*data())._trained
+    (parameters,) = given
+    assert {name: parameters[name] for name in named} == named
+    assert parameters["n_steps"] == 4
+    assert parameters["sizes"].tolist() == [60, 20, 6]
+    expected = module.NoiseSchedule.from_name("linear", 50)
+    assert torch.equal(parameters["schedule"].signal, expected.signal)
+    # The Gaussians know the same frequencies.
+    prior = np.exp(trained.mixture.log_prior.numpy())
+    np.testing.assert_allclose(prior, np.array([60, 20, 6]) ** 0.25, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.4, 0.999])
+def test_weights_are_averaged_from_step_to_step(monkeypatch, ema_decay):
+    seen = []
+
+    def weights_of(network):
+        return torch.nn.utils.parameters_to_vector(network.parameters()).detach()
+
+    def spy(network, *args, **parameters):
+        seen.append(weights_of(network).clone())
+        for loss in train(network, *args, **parameters):
+            seen.append(weights_of(network).clone())
+            yield loss
+
+    train = training.train
+    monkeypatch.setattr(training, "train", spy)
+    sampler = quick(ema_decay=ema_decay).fit(*data())
+    expected = seen[0]
+    for step, now in enumerate(seen[1:], start=1):
+        decay = min(ema_decay, (1 + step) / (10 + step))  # the first steps count less
+        expected = decay * expected + (1 - decay) * now
+    assert len(seen) == 21
+    torch.testing.assert_close(weights_of(sampler.denoiser_), expected)
+    assert torch.equal(expected, seen[-1]) == (ema_decay == 0)
+
+
 # Drawing in shards
 
 
@@ -132,6 +187,15 @@ def test_warm_start_goes_on_from_the_fitted_weights():
     np.testing.assert_array_equal(again.loss_curve_, sampler.loss_curve_)
     anew = sampler.set_params(warm_start=False).fit(X, y)
     assert anew.loss_curve_.shape == (3,)
+
+
+def test_training_further_shows_other_batches():
+    sampler = quick(warm_start=True, max_steps=3, learning_rate=1e-12)
+    X, y = data()
+    first, second = np.split(sampler.fit(X, y).fit(X, y).loss_curve_, 2)
+    assert not np.isclose(first, second, rtol=1e-4).any()  # at the same weights
+    whole = quick(max_steps=3, learning_rate=1e-12).fit(X, y).loss_curve_
+    np.testing.assert_array_equal(first, whole)
 
 
 @pytest.mark.parametrize("backend", ["multiprocessing", "loky", "threading"])
@@ -405,3 +469,21 @@ def test_gaussians_alone_draw_rows_with_the_moments_of_their_class():
     np.testing.assert_allclose(shift, 0, atol=0.1)
     difference = (np.cov(drawn.T) - np.cov(real.T)) / np.outer(scale, scale)
     np.testing.assert_allclose(difference, 0, atol=0.1)
+
+
+def test_eta_renews_the_noise_and_keeps_the_distribution():
+    X, y = data((300, 200))
+    sampler = quick(max_steps=0, n_candidates=1, n_inference_steps=50).fit(X, y)
+    labels, rows = np.repeat([0, 1], 1500), []
+    for eta in (0.0, 1.0):
+        sampler.set_params(eta=eta, guidance_scale=1.0)
+        rows.append(sampler.sample(labels, random_state=0))
+    for label in (0, 1):
+        one, other = (part[labels == label] for part in rows)
+        # Both start from the same noise, of which nothing is left at eta=1.
+        kept = [
+            np.corrcoef(*columns)[0, 1] for columns in zip(one.T, other.T, strict=True)
+        ]
+        np.testing.assert_allclose(kept, 0, atol=0.15)
+        np.testing.assert_allclose(other.mean(axis=0), one.mean(axis=0), atol=0.15)
+        np.testing.assert_allclose(other.std(axis=0), one.std(axis=0), rtol=0.1)
