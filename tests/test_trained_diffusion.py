@@ -166,6 +166,21 @@ def test_chunks_are_independent_and_alike(monkeypatch):
     np.testing.assert_array_equal(some[:200], parts[:200])
 
 
+@pytest.mark.parametrize("max_steps", [0, 20])
+def test_every_seed_draws_rows_of_its_own(max_steps):
+    X, y = data()
+    sampler = quick(max_steps=max_steps).fit(X, y)
+    drawn = [sampler.sample([0, 1, 2], random_state=seed) for seed in (0, 1, 0)]
+    assert not np.isclose(drawn[0], drawn[1]).any()
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+    new = []
+    for seed in (0, 1, 0):
+        sampler.set_params(sampling_random_state=seed)
+        new.append(sampler.fit_resample(X, y)[0][len(X) :])
+    assert np.isclose(new[0], new[1]).mean() < 0.05
+    np.testing.assert_array_equal(new[0], new[2])
+
+
 # Training further
 
 
