@@ -5,6 +5,8 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.neighbors import NearestCentroid
 
 from ldmlr_sklearn import LatentDiffusionOversampler
 from ldmlr_sklearn import _guidance as module
@@ -49,6 +51,21 @@ def test_recall_is_that_of_rows_that_were_held_out():
     # More columns than rows tell any rows apart that were learnt.
     found = np.mean([recall_of(rng.normal(size=(60, 200)), (30, 30)) for _ in range(9)])
     assert found == pytest.approx(0.5, abs=0.1)
+
+
+def test_three_quarters_of_the_rows_learn_and_one_is_recognised():
+    # With the same variance in all directions the metric is that of the nearest mean,
+    # and means of six rows are much better than those of two.
+    codes = np.repeat([0, 1], 8)
+    rng, found, nearest_mean = np.random.RandomState(0), [], []
+    folds = StratifiedKFold(4, shuffle=True, random_state=0)
+    for seed in range(60):
+        X = rng.normal(size=(16, 20))
+        X[codes == 1, 0] += 3.0
+        found.append(recall_of(X, (8, 8), seed))
+        predicted = cross_val_predict(NearestCentroid(), X, codes, cv=folds)
+        nearest_mean.append(np.mean(predicted == codes))
+    assert np.mean(found) == pytest.approx(np.mean(nearest_mean), abs=0.03)
 
 
 def test_recalls_count_by_the_rows_that_a_class_lacks():
