@@ -181,6 +181,17 @@ def test_every_seed_draws_rows_of_its_own(max_steps):
     np.testing.assert_array_equal(new[0], new[2])
 
 
+@pytest.mark.parametrize("prediction_type", ["v_prediction", "epsilon", "sample"])
+def test_noise_alone_is_predicted_in_full_precision(monkeypatch, prediction_type):
+    sampler = quick(prediction_type=prediction_type, n_candidates=1).fit(*data())
+    drawn = []
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(module, "product_dtype", lambda _, dtype=dtype: dtype)
+        drawn.append(sampler.sample([0, 1] * 20, random_state=0))
+    assert np.array_equal(*drawn) == (prediction_type == "epsilon")
+    np.testing.assert_allclose(*drawn, atol=0.2)
+
+
 # Training further
 
 
