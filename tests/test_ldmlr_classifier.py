@@ -27,6 +27,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils import get_tags
 
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn._heads import AnchoredHead
@@ -370,6 +371,62 @@ def test_one_seed_reaches_every_part(data):
     assert not np.allclose(one.predict_proba(X), other.predict_proba(X))
 
 
+def test_seeds_of_all_parts_follow_from_one(data):
+    X, y = data
+    parts = dict(
+        encoder=make_pipeline(PCA(3), FunctionTransformer()),
+        oversampler=RandomOverSampler(),
+        classifier=make_pipeline(StandardScaler(), LogisticRegression()),
+    )
+    seeds = []
+    for random_state in (0, 0, 1):
+        model = quick(**parts, random_state=random_state).fit(X, y)
+        seeds += [
+            (
+                model.encoder_.get_params()["pca__random_state"],
+                model.oversampler_.random_state,
+                model.classifier_.get_params()["logisticregression__random_state"],
+            )
+        ]
+    assert seeds[0] == seeds[1]
+    assert len({*seeds[0], *seeds[2]}) == 6 and None not in seeds[0]
+    given = make_pipeline(PCA(3, random_state=5), FunctionTransformer())
+    model = quick(**parts | {"encoder": given}).fit(X, y)
+    assert model.encoder_.get_params()["pca__random_state"] == 5
+
+
+def test_the_default_oversampler_is_as_verbose(data, capsys):
+    X, y = data
+    model = LDMLRClassifier(verbose=1, random_state=0).fit(X[:20, :2], y[:20])
+    assert "diffusion: 100%" in capsys.readouterr().err
+    model.set_params(verbose=0).fit(X[:20, :2], y[:20])
+    assert capsys.readouterr().err == ""
+
+
+def test_rows_are_those_that_the_encoder_takes(data):
+    X, y = data
+    for encoder in (PCA(2), FunctionTransformer(), FunctionTransformer(validate=True)):
+        assert (
+            get_tags(quick(encoder=encoder)).input_tags == get_tags(encoder).input_tags
+        )
+    model = quick().fit(X, y)
+    assert model.n_features_in_ == 4
+    images = X.reshape(-1, 2, 2)
+    flatten = FunctionTransformer(lambda images: images.reshape(len(images), -1))
+    model.set_params(encoder=flatten).fit(images, y)
+    assert not hasattr(model, "n_features_in_")
+    assert model.predict(images).shape == y.shape
+
+
+def test_without_a_target_the_prior_of_the_classifier_stays(data):
+    X, y = data
+    even = GaussianNB(priors=[0.2, 0.3, 0.5])
+    model = quick(oversampler=NOTHING, classifier=even, target_prior=None).fit(X, y)
+    np.testing.assert_allclose(model.target_prior_, [0.2, 0.3, 0.5])
+    exact = even.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(model.predict_proba(X), exact)
+
+
 def test_pickle_round_trip(data):
     X, y = data
     model = quick().fit(X, y)
@@ -395,6 +452,10 @@ def test_pickle_round_trip(data):
         (dict(init_head=(np.zeros((3, 4)),)), "init_head has arrays of shapes"),
         (
             dict(init_head=(np.full((3, 4), np.nan), np.zeros(3))),
+            "init_head contains NaN",
+        ),
+        (
+            dict(init_head=(np.zeros((3, 4)), np.array([0, np.inf, 0]))),
             "init_head contains NaN",
         ),
         (
@@ -478,7 +539,8 @@ def weights_of(y):
 def test_weights_reach_every_part_and_generated_rows_weigh_as_their_class(data):
     X, y = data
     weight = weights_of(y)
-    weight[:5] = 0
+    weight[::5] = 0
+    assert {*y[::5]} == {*"abc"}
     model = quick(
         encoder=SpyEncoder(),
         oversampler=Spy(random_state=0),
