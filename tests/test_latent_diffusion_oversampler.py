@@ -369,6 +369,34 @@ def test_bad_parameters_are_named():
         quick(device="cuda:99").fit(X, y)
 
 
+def test_failure_leaves_nothing_in_an_estimator_that_was_not_fitted():
+    X, y = long_tailed()
+    sampler = quick(learning_rate=1e30)
+    before = vars(sampler).copy()
+    with pytest.raises(ValueError, match="loss is nan"):
+        sampler.fit(X, y)
+    assert vars(sampler) == before
+
+
+def test_labels_must_be_classes():
+    X, y = long_tailed()
+    for method in ("fit", "fit_resample"):
+        with pytest.raises(ValueError, match="Unknown label type: continuous"):
+            getattr(quick(), method)(X, y + 0.5 * X[:, 0])
+
+
+def test_random_state_seeds_weights_batches_and_new_rows():
+    X, y = long_tailed()
+    new, weights, losses = [], [], []
+    for random_state in (0, 1):
+        sampler = quick(max_steps=0, random_state=random_state)
+        new.append(sampler.fit_resample(X, y)[0][len(X) :])
+        weights.append(sampler.denoiser_.inlet.weight.numpy())
+        losses.append(quick(random_state=random_state).fit(X, y).loss_curve_)
+    for one, other in (new, weights, losses):
+        assert not np.isclose(one, other).all(axis=-1).any()
+
+
 def test_failure_leaves_a_fitted_estimator_as_it_was(monkeypatch):
     X, y = long_tailed()
     sampler = quick().fit(X, y)
