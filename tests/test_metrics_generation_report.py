@@ -118,6 +118,19 @@ def test_scores_that_a_class_has_too_few_rows_for_are_nan():
     assert report.n_held_out.tolist() == [6, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("n_neighbors", "is_told"), [(2, True), (3, False), (8, False)]
+)
+def test_density_needs_more_held_out_rows_than_neighbors(n_neighbors, is_told):
+    X_train, X_generated, X_held_out = np.random.default_rng(0).normal(size=(3, 3, 2))
+    labels = [0] * 3
+    report = generation_report(
+        *(X_train, labels, X_generated, labels, X_held_out, labels),
+        n_neighbors=n_neighbors,
+    )
+    assert np.isfinite(report.density[0]) == np.isfinite(report.coverage[0]) == is_told
+
+
 def test_constant_columns_do_no_harm(parts):
     for name in ("X_train", "X_generated", "X_held_out"):
         parts[name] = np.hstack([parts[name], np.ones((len(parts[name]), 1))])
