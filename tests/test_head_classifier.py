@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit, log_softmax
+from scipy.special import expit, log_softmax, logit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ldmlr_sklearn import HeadClassifier, LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn import (
+    HeadClassifier,
+    LatentDiffusionOversampler,
+    LDMLRClassifier,
+    _head_classifier,
+    _head_training,
+)
 from ldmlr_sklearn._head_training import (
     _BalancedBatches,
     _ShuffledBatches,
@@ -191,13 +197,70 @@ def test_rows_of_a_batch_are_drawn_anew_in_every_epoch():
     assert len({tuple(order) for order in (*orders, range(50))}) == 4
 
 
-def test_loss_of_an_epoch_is_the_mean_over_its_rows():
+@pytest.mark.parametrize("loss", ["cross_entropy", "cosine", "wcdas"])
+def test_loss_of_an_epoch_is_the_mean_over_its_rows(monkeypatch, loss):
     X, y = rows()
     # So slow that the head stays as it starts; the last batch has 10 rows.
+    monkeypatch.setattr(_head_training, "SHAPE_LEARNING_RATE", 1e-12)
     head = HeadClassifier(
-        batch_size=90, max_epochs=1, learning_rate=1e-12, random_state=0
+        loss, batch_size=90, max_epochs=1, learning_rate=1e-12, random_state=0
     ).fit(X, y)
-    assert head.loss_curve_ == pytest.approx(log_loss(y, head.predict_proba(X)))
+    expected = log_loss(y, head.predict_proba(X))
+    assert head.loss_curve_ == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_scores_of_two_classes_are_the_log_odds_of_the_second(loss):
+    X, y = rows((60, 40), noise=0.3)
+    head = HeadClassifier(loss, max_epochs=5, random_state=0).fit(X, y)
+    scores, proba = head.decision_function(X), head.predict_proba(X)
+    np.testing.assert_allclose(scores, np.log(proba[:, 1] / proba[:, 0]), atol=1e-9)
+    np.testing.assert_array_equal(head.predict(X) == 1, scores > 0)
+
+
+@pytest.mark.parametrize("loss", ["cosine", "wcdas"])
+def test_a_row_of_zeros_has_no_direction(loss):
+    X, y = rows()
+    head = HeadClassifier(loss, max_epochs=2, random_state=0).fit(X, y)
+    layer = make_layer(loss, 4, 3)
+    with torch.no_grad():
+        layer.raw_scale.fill_(np.log(np.expm1(head.scale_ - 1)))
+        if loss == "wcdas":
+            layer.raw_concentration[:] = torch.tensor(logit(head.gamma_))
+        expected = layer(torch.zeros(1, 4)).numpy()
+    np.testing.assert_allclose(
+        head.decision_function(np.zeros((1, 4))), expected, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_nothing_is_left_of_a_fit_with_another_loss(loss):
+    X, y = rows()
+    head = HeadClassifier(max_epochs=2, random_state=0)
+    for other in LOSSES:
+        head.set_params(loss=other).fit(X, y)
+    head.set_params(loss=loss).fit(X, y)
+    fresh = clone(head).fit(X, y)
+    assert vars(head).keys() == vars(fresh).keys()
+    np.testing.assert_array_equal(head.predict_proba(X), fresh.predict_proba(X))
+
+
+def test_random_state_orders_the_rows_too(monkeypatch):
+    X, y = rows()
+
+    def zeros(*args):
+        layer = torch.nn.Linear(4, 3)
+        for weight in layer.parameters():
+            torch.nn.init.zeros_(weight)
+        return layer
+
+    monkeypatch.setattr(_head_classifier, "make_layer", zeros)
+    head = HeadClassifier(batch_size=90, max_epochs=2)
+    one, two, again = (
+        clone(head).set_params(random_state=seed).fit(X, y).coef_ for seed in (0, 1, 0)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert not np.allclose(one, two, rtol=1e-4)
 
 
 def test_learning_rate_falls_along_a_cosine_to_the_end():
