@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm, rankdata
 from sklearn.datasets import load_digits
 
 from ldmlr_sklearn import LatentDiffusionOversampler, _columns
@@ -132,6 +133,69 @@ def test_normal_noise_gives_back_the_distribution(kind):
     for share in (0.2, 0.5, 0.8):
         low, high = np.quantile(X, [share - 0.02, share + 0.02])
         assert low <= np.quantile(back, share) <= high
+
+
+@pytest.mark.parametrize("kind", RANKED)
+def test_normal_scores_are_those_of_the_mean_ranks(kind):
+    X = column(kind)
+    scores = norm.ppf((rankdata(X[:, 0]) - 0.5) / len(X))
+    expected = (scores - scores.mean()) / scores.std()
+    np.testing.assert_allclose(Columns(X).transform(X)[:, 0], expected, atol=1e-5)
+
+
+def test_a_column_is_ranked_from_three_interquartile_ranges_on():
+    z = norm.ppf((np.arange(1000) + 0.5) / 1000)
+    told = []
+    for factor in np.linspace(8, 20, 30):
+        x = np.where(abs(z) > 2.5, factor * z, z)
+        ratio = x.std() / np.subtract(*np.percentile(x, [75, 25]))
+        told.append((ratio > 3, Columns(x[:, None]).ranked[0]))
+    expected, found = zip(*told, strict=True)
+    assert found == expected and len(set(expected)) == 2
+
+
+@pytest.mark.parametrize(
+    ("n_alone", "are_levels"), [(0, True), (40, True), (60, False)]
+)
+def test_levels_are_told_by_how_few_values_stand_alone(n_alone, are_levels):
+    rng = np.random.default_rng(0)
+    X = rng.permutation(np.arange(1000) % 20)[:, None] / 7
+    X[:n_alone] = rng.uniform(0, 2, size=(n_alone, 1))
+    Z = rng.normal(size=(500, 1)).astype(np.float32)
+    back = Columns(X).inverse_transform(Z)
+    inside = (back > X.min()) & (back < X.max())
+    assert np.isin(back[inside], X).all() == are_levels
+
+
+def test_a_column_that_is_constant_where_it_is_judged_keeps_its_values(monkeypatch):
+    monkeypatch.setattr(_columns, "MAX_ROWS", 10)
+    X = np.zeros((20, 1))
+    X[1] = 5.5  # every other row is judged
+    columns = Columns(X)
+    np.testing.assert_array_equal(columns.inverse_transform(columns.transform(X)), X)
+    noise = np.random.default_rng(0).normal(size=(1000, 1)).astype(np.float32)
+    assert (columns.inverse_transform(noise) == 0).mean() > 0.8
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_levels_of_any_size_are_met_in_every_digit(scale):
+    rng = np.random.default_rng(1)
+    X = scale * rng.choice(rng.normal(size=15), size=(500, 1))
+    Z = np.random.default_rng(0).normal(size=(2000, 1)).astype(np.float32)
+    assert set(np.unique(Columns(X).inverse_transform(Z))) == set(np.unique(X))
+
+
+def test_columns_of_every_kind_come_back_from_arrays():
+    kinds = [kind for kind in KINDS if column(kind).dtype == np.float64]
+    X = np.hstack([column(kind, seed=seed) for seed, kind in enumerate(kinds)])
+    columns = Columns(X)
+    again = Columns.from_arrays(columns.to_arrays(), X.dtype)
+    assert len(columns._levels) > 2 and len(columns._scores) > 2
+    np.testing.assert_array_equal(again.transform(X), columns.transform(X))
+    Z = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
+    np.testing.assert_array_equal(
+        again.inverse_transform(Z), columns.inverse_transform(Z)
+    )
 
 
 @pytest.mark.parametrize("kind", ["levels", "tens", "bool", "ordinal", "rare one"])
