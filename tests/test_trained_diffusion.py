@@ -362,6 +362,8 @@ def test_everything_fitted_survives_a_file(tmp_path):
     np.testing.assert_array_equal(loaded.is_generated_, sampler.is_generated_)
     assert loaded.n_features_in_ == 4
     for one in (sampler, loaded):
+        assert not any(w.requires_grad for w in one.denoiser_.parameters())
+    for one in (sampler, loaded):
         one.fit(frame, y)
     np.testing.assert_array_equal(loaded.loss_curve_, sampler.loss_curve_)
     same_rows(loaded, sampler)
@@ -400,7 +402,7 @@ def test_what_a_file_cannot_hold_is_told(tmp_path, name, value):
     sampler.save(path)
 
 
-@pytest.mark.parametrize("change", ["another network", "no Gaussians"])
+@pytest.mark.parametrize("change", ["another network", "no mixture", "no posterior"])
 def test_models_of_other_versions_are_refused(tmp_path, change):
     X, y = data()
     path = tmp_path / "sampler.safetensors"
@@ -409,7 +411,8 @@ def test_models_of_other_versions_are_refused(tmp_path, change):
     if change == "another network":
         arrays["denoiser.blocks.0.expand.bias"] = np.zeros(16, np.float32)
     else:
-        arrays = {n: a for n, a in arrays.items() if not n.startswith("mixture.")}
+        part = change.removeprefix("no ")
+        arrays = {n: a for n, a in arrays.items() if not n.startswith(part)}
     write(path, "LatentDiffusionOversampler", arrays, values)
     with pytest.raises(ValueError, match="not built as this version"):
         LatentDiffusionOversampler.load(path)
@@ -513,3 +516,38 @@ def test_eta_renews_the_noise_and_keeps_the_distribution():
         np.testing.assert_allclose(kept, 0, atol=0.15)
         np.testing.assert_allclose(other.mean(axis=0), one.mean(axis=0), atol=0.15)
         np.testing.assert_allclose(other.std(axis=0), one.std(axis=0), rtol=0.1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_without_guidance_rows_are_those_of_any_class(share):
+    sampler = quick(n_candidates=1, gaussian_share=share).fit(*data())
+    drawn = {}
+    for scale in (0.0, 0.5, 1.0):
+        sampler.set_params(guidance_scale=scale)
+        drawn[scale] = [
+            sampler.sample(np.full(40, label), random_state=0) for label in (0, 2)
+        ]
+    np.testing.assert_allclose(*drawn[0.0], atol=1e-5)
+    apart = [np.abs(np.subtract(*drawn[scale])).mean() for scale in (0.0, 0.5, 1.0)]
+    assert apart[0] < 1e-5 < 0.01 < apart[1] < apart[2]
+
+
+@pytest.mark.parametrize("n_train_timesteps", [2, 20, 2500])
+def test_rows_are_drawn_at_the_times_of_training(n_train_timesteps):
+    X, y = data((200, 100))
+    sampler = quick(
+        n_train_timesteps=n_train_timesteps, n_inference_steps=100, max_steps=2
+    ).fit(X, y)
+    seen, network = [], sampler.denoiser_
+    forward = type(network).forward
+
+    def spy(self, xt, t, labels):
+        seen.append(t.item())
+        return forward(self, xt, t, labels)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(network), "forward", spy)
+        rows = sampler.sample([0, 1] * 10, random_state=0)
+    assert np.isfinite(rows).all()
+    assert max(seen) == n_train_timesteps - 1
+    assert len(set(seen)) == min(100, n_train_timesteps)
