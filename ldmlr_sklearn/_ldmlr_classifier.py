@@ -277,37 +277,12 @@ class LDMLRClassifier(
 
     def _fit(self, X, y, sample_weight):
         encoder_seed, sampler_seed, classifier_seed = spawn_seeds(self.random_state, 3)
-        check_labels(y)
-        if self.encoder is None:
-            if _holds_images(X):
-                raise ValueError(
-                    "X holds images or paths, or has more than 2 dimensions. Expected "
-                    "features of shape (n_samples, n_features), or an encoder that "
-                    "makes them: LDMLRClassifier(encoder=FeatureEncoder(...))."
-                )
-            features, y = validate_data(self, X, y)
-        else:
-            y = column_or_1d(y, warn=True)
-            check_consistent_length(X, y)
-        check_classification_targets(y)
-        self.classes_, codes, train_counts = np.unique(
-            y, return_inverse=True, return_counts=True
-        )
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y has one class only, {self.classes_.tolist()[0]!r}. A classifier "
-                "needs rows of at least two classes."
-            )
+        features, y = self._check(X, y)
+        codes, train_counts = self._encode_classes(y)
         weighted = self._weighted_parts(sample_weight)
         if sample_weight is not None:
             sample_weight = check_row_weights(sample_weight, y)
-            train_counts = np.bincount(codes, sample_weight)
-            if not train_counts.all():
-                raise ValueError(
-                    "sample_weight is 0 for all rows of the classes "
-                    f"{self.classes_[train_counts == 0].tolist()}. Give some of their "
-                    "rows a weight above 0, or leave these classes out."
-                )
+            train_counts = self._class_weights(sample_weight, codes)
         given = {"sample_weight": sample_weight}
         target_prior = self._resolve_target_prior(train_counts)
         if self.init_head is not None and self.classifier is not None:
@@ -378,6 +353,45 @@ class LDMLRClassifier(
         else:
             check_known_prior(self.classifier_, self.effective_prior_, self.classes_)
         return self
+
+    def _check(self, X, y):
+        """Return the features, or None where an encoder makes them, and the labels."""
+        check_labels(y)
+        if self.encoder is not None:
+            y = column_or_1d(y, warn=True)
+            check_consistent_length(X, y)
+            return None, y
+        if _holds_images(X):
+            raise ValueError(
+                "X holds images or paths, or has more than 2 dimensions. Expected "
+                "features of shape (n_samples, n_features), or an encoder that "
+                "makes them: LDMLRClassifier(encoder=FeatureEncoder(...))."
+            )
+        return validate_data(self, X, y)
+
+    def _encode_classes(self, y):
+        """Set `classes_`; return the labels as numbers, and how many each has."""
+        check_classification_targets(y)
+        self.classes_, codes, counts = np.unique(
+            y, return_inverse=True, return_counts=True
+        )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has one class only, {self.classes_.tolist()[0]!r}. A classifier "
+                "needs rows of at least two classes."
+            )
+        return codes, counts
+
+    def _class_weights(self, sample_weight, codes):
+        """Return what every class weighs (n_classes,), which must be above 0."""
+        weights = np.bincount(codes, sample_weight)
+        if not weights.all():
+            raise ValueError(
+                "sample_weight is 0 for all rows of the classes "
+                f"{self.classes_[weights == 0].tolist()}. Give some of their "
+                "rows a weight above 0, or leave these classes out."
+            )
+        return weights
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return which parts request sample weights.
