@@ -392,7 +392,8 @@ class FeatureEncoder(
         ------
         ValueError
             If the images, the classes, their weights, the backbone or its weights do
-            not fit each other. The estimator is then left as it was.
+            not fit each other, or if an image that trains has no class. The estimator
+            is then left as it was.
         """
         data = dict(X=X, y=y, metadata={"sample_weight": sample_weight})
         task = FitTask(self, self.max_epochs, data)

@@ -31,7 +31,7 @@ __all__ = [
 def fit_context(method: Method) -> Method:
     """Check `_parameter_constraints` before the decorated fit runs.
 
-    It has gradients, also where its caller has switched them off.
+    Training then has its gradients also in a caller's `torch.no_grad()`.
     """
     checked = _fit_context(prefer_skip_nested_validation=True)(method)
     return torch.inference_mode(False)(torch.enable_grad()(checked))

@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 # Ridge penalty per row on standardised features, so that it means the same for any
-# number of rows: 2.5e-3 ‖W‖² beside a mean cross-entropy.
+# number of rows: 2.5e-3 ‖W‖² beside a mean cross-entropy; for two classes twice that
+# where `LogisticRegression` fits, which then penalises the difference.
 L2_PER_ROW = 5e-3
 # Strength of the pull towards the head of the network that the features come from.
 PULL = 0.1
