@@ -348,6 +348,44 @@ def test_every_variant_of_the_ablation_runs(script, monkeypatch):
     ablation.torch.set_rng_state(rng_state)
 
 
+def test_problems_set_aside_are_made_once_and_scored(
+    script, monkeypatch, tmp_path, capsys
+):
+    set_aside = script("set_aside")
+    monkeypatch.setattr(set_aside.torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(set_aside, "N_ASIDE", 7)
+    small = set_aside.Problem((2, 0, 1), 12, 8, 1, n_blocks=1)
+    monkeypatch.setattr(set_aside, "PROBLEMS", {"A": small, "G": small})
+    y = np.repeat(np.arange(3), 20)
+    images = np.random.RandomState(0).randint(256, size=(60, 32, 32, 3))
+    np.savez(tmp_path / "given.npz", X_train=images.astype(np.uint8), y_train=y)
+
+    (rows, codes), (aside, codes_aside) = set_aside.split(small, y)
+    np.testing.assert_array_equal(np.bincount(codes), [12, 9, 8])
+    np.testing.assert_array_equal(np.bincount(codes_aside), [7, 7, 7])
+    np.testing.assert_array_equal(y[rows], np.array(small.class_order)[codes])
+    np.testing.assert_array_equal(y[aside], np.array(small.class_order)[codes_aside])
+    assert len(np.intersect1d(rows, aside)) == 0
+
+    options = ["--keep", "kept", "--seeds", "1", "--jobs", "1", "--json", "record.json"]
+    set_aside.main([str(tmp_path / "given.npz"), *options])
+    record = json.loads(Path("record.json").read_text())["balanced_accuracy"]
+    for (scores,) in record.values():
+        assert scores["n"] == 29
+        assert set(scores["changes"]) == set(set_aside.CHANGES)
+        values = [v for changed in scores["changes"].values() for v in changed.values()]
+        assert all(0 <= value <= 100 for value in values)
+        over = scores["changes"]["predictions over n_c to the 0.2"]
+        assert set(over) == set(set_aside.OURS)
+    assert "A–A" in capsys.readouterr().out
+    times = [path.stat().st_mtime_ns for path in Path("kept").glob("*.npz")]
+    set_aside.main([str(tmp_path / "given.npz"), *options])
+    assert times == [path.stat().st_mtime_ns for path in Path("kept").glob("*.npz")]
+    with pytest.raises(SystemExit):
+        set_aside.main(["given.npz", "--keep", "kept", "--problems", "AZ"])
+    assert "got ['Z']" in capsys.readouterr().err
+
+
 def test_losses_of_the_ablation_agree_with_the_plain_one_where_they_must(script):
     ablation, torch = script("ablation"), script("torch")
     schedule = ablation.module.NoiseSchedule.from_name("cosine", 100)
