@@ -10,9 +10,9 @@ long-tailed part of them with its classes in another order, trains a network on 
 the paper's recipe, and sets up to 600 further images a class aside: rows of an encoder
 that knows its training rows, as the published ones are, without a test set. Features
 are kept in DIR; one problem takes 15 to 45 minutes of one thread the first time,
-seconds later. Changes were picked by what they gain on A to F, the last of them on J and
-K too; G to L were made afterwards, to see what is left of it. Results go to set_aside.json and, as tables,
-to set_aside.rst beside this file.
+seconds later. Changes were picked by what they gain on A to F, the last of them on J
+and K too; G to L were made afterwards, to see what is left of it. Results go to
+set_aside.json and, as tables, to set_aside.rst beside this file.
 """
 
 import argparse
