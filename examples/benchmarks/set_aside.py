@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from accuracy import linear_head, machine
 from accuracy_tables import as_rst, as_text
+from imblearn import FunctionSampler
 from imblearn.over_sampling import SMOTE
 from joblib import Parallel, delayed
 from sklearn.metrics import balanced_accuracy_score
@@ -114,8 +115,9 @@ def keep_features(name, images, folder):
         checkpoint=path.with_suffix(".ckpt"),
     )
     encoder.fit(X[rows], y_train)
+    part = path.with_suffix(".part.npz")
     np.savez(
-        path,
+        part,
         X_train=encoder.transform(X[rows]),
         y_train=y_train,
         X_test=encoder.transform(X[aside]),
@@ -123,16 +125,7 @@ def keep_features(name, images, folder):
         head_weight=encoder.head_weight_,
         head_bias=encoder.head_bias_,
     )
-
-
-class Drawn(LatentDiffusionOversampler):
-    """Rows that were drawn before."""
-
-    def __init__(self, X=None, y=None):
-        self.X, self.y = X, y
-
-    def fit_resample(self, X, y):
-        return self.X, self.y
+    part.replace(path)  # whole, also where the run was interrupted
 
 
 def evaluate(name, seed, folder):
@@ -152,8 +145,9 @@ def evaluate(name, seed, folder):
     def fitted(X, y):
         return linear_head(len(y), seed).fit(X, y).predict_log_proba(X_test)
 
-    def ours(X_full, y_full, power):
-        drawn = Drawn(X_full, y_full)
+    def ours(X_new, power):
+        X_full = np.concatenate([X, X_new])
+        drawn = FunctionSampler(func=lambda *_: (X_full, y_full), validate=False)
         models = {
             OURS[1]: LDMLRClassifier(oversampler=drawn),
             OURS[2]: LDMLRClassifier(oversampler=drawn, init_head=head),
@@ -166,8 +160,10 @@ def evaluate(name, seed, folder):
         }
 
     sampler = LatentDiffusionOversampler(random_state=seed)
-    X_full, y_full = sampler.fit_resample(X, y)
-    recall, missing = sampler.expected_recall_, y_full[len(y) :]
+    recall = sampler.fit(X, y).expected_recall_
+    missing = np.repeat(np.arange(len(counts)), counts.max() - counts)
+    y_full = np.concatenate([y, missing])
+    X_default = sampler.sample(missing, random_state=seed)
     scores = {
         "n": len(y),
         "r": float(recall),
@@ -176,18 +172,18 @@ def evaluate(name, seed, folder):
         "network's head, label shift": accuracy(
             X_test @ head[0].T + head[1] - log_prior
         ),
-        **ours(X_full, y_full, 0.0),
+        **ours(X_default, 0.0),
         "changes": {},
     }
     defaults = sampler.get_params()
     for change, (params, guidance, power) in CHANGES.items():
-        X_new = X_full
+        X_new = X_default
         if params or guidance is not None:
             sampler.set_params(**{**defaults, **params})
             if guidance is not None:
                 sampler.set_params(guidance_scale=guidance(recall))
-            X_new = np.concatenate([X, sampler.sample(missing, random_state=seed)])
-        scores["changes"][change] = ours(X_new, y_full, power)
+            X_new = sampler.sample(missing, random_state=seed)  # of the same noise
+        scores["changes"][change] = ours(X_new, power)
     return scores
 
 
