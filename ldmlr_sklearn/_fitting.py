@@ -20,6 +20,7 @@ __all__ = [
     "check_labels",
     "check_row_weights",
     "check_sample_weight",
+    "class_weights",
     "fit_context",
     "seeded",
     "spawn_seeds",
@@ -83,6 +84,32 @@ def check_row_weights(sample_weight, rows):
     if not weights.any():
         raise ValueError(
             "All values of sample_weight are zero. Give some rows a weight above 0."
+        )
+    return weights
+
+
+def class_weights(sample_weight, codes, classes):
+    """Return what every class weighs; refuse one that weighs nothing.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,)
+        None is below 0.
+    codes : ndarray of shape (n_samples,)
+        Class indices 0, …, K − 1 of the rows.
+    classes : ndarray of shape (n_classes,)
+        What an error calls them.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+    """
+    weights = np.bincount(codes, sample_weight)
+    if not weights.all():
+        raise ValueError(
+            "sample_weight is 0 for all rows of the classes "
+            f"{classes[weights == 0].tolist()}, of which nothing can be learned then. "
+            "Give some of their rows a weight above 0, or leave these classes out."
         )
     return weights
 

@@ -30,6 +30,7 @@ from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
     check_labels,
     check_sample_weight,
+    class_weights,
     fit_context,
     spawn_seeds,
     unchanged_on_failure,
@@ -686,11 +687,5 @@ def _check_weights(sample_weight, X, codes, classes):
     """Return valid weights (n_samples,), float64: none below 0, no class without."""
     weights = check_sample_weight(sample_weight, X, dtype=np.float64)
     check_non_negative(weights, "sample_weight")
-    without = np.bincount(codes, weights) == 0
-    if without.any():
-        raise ValueError(
-            "sample_weight is 0 for all rows of the classes "
-            f"{classes[without].tolist()}, of which nothing can be learned then. Give "
-            "some of their rows a weight, or leave these classes out."
-        )
+    class_weights(weights, codes, classes)
     return weights

@@ -3,35 +3,25 @@
 """The whole of LDMLR as one classifier: encode, over-sample, classify, correct."""
 
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from numbers import Real
 from os import PathLike
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._tags import get_tags
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    check_is_fitted,
-    column_or_1d,
-    has_fit_parameter,
-)
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
     check_labels,
     check_row_weights,
+    class_weights,
     fit_context,
     seeded,
     spawn_seeds,
@@ -60,9 +50,7 @@ from ldmlr_sklearn._typing import (
     Verbose,
     available_if,
 )
-
-# The parts, and the method by which `fit` trains each.
-_TRAINED_BY = {"encoder": "fit", "oversampler": "fit_resample", "classifier": "fit"}
+from ldmlr_sklearn._weighted_parts import routing_of, weight_params, weighted_parts
 
 
 def _classifier_has(method):
@@ -279,10 +267,10 @@ class LDMLRClassifier(
         encoder_seed, sampler_seed, classifier_seed = spawn_seeds(self.random_state, 3)
         features, y = self._check(X, y)
         codes, train_counts = self._encode_classes(y)
-        weighted = self._weighted_parts(sample_weight)
+        weighted = weighted_parts(self, sample_weight)
         if sample_weight is not None:
             sample_weight = check_row_weights(sample_weight, y)
-            train_counts = self._class_weights(sample_weight, codes)
+            train_counts = class_weights(sample_weight, codes, self.classes_)
         given = {"sample_weight": sample_weight}
         target_prior = self._resolve_target_prior(train_counts)
         if self.init_head is not None and self.classifier is not None:
@@ -335,7 +323,7 @@ class LDMLRClassifier(
             shift -= np.log(trained_at / trained_at.sum())
             classifier = AnchoredHead(head[0], head[1] + shift, alpha)
         classifier = seeded(clone(classifier), classifier_seed)
-        fit_params = {} if (weights == 1).all() else _weight_params(classifier, weights)
+        fit_params = {} if (weights == 1).all() else weight_params(classifier, weights)
         self.target_prior_ = (
             self.effective_prior_ if target_prior is None else target_prior
         )
@@ -382,17 +370,6 @@ class LDMLRClassifier(
             )
         return codes, counts
 
-    def _class_weights(self, sample_weight, codes):
-        """Return what every class weighs (n_classes,), which must be above 0."""
-        weights = np.bincount(codes, sample_weight)
-        if not weights.all():
-            raise ValueError(
-                "sample_weight is 0 for all rows of the classes "
-                f"{self.classes_[weights == 0].tolist()}. Give some of their "
-                "rows a weight above 0, or leave these classes out."
-            )
-        return weights
-
     def get_metadata_routing(self) -> MetadataRouter:
         """Return which parts request sample weights.
 
@@ -401,30 +378,7 @@ class LDMLRClassifier(
         routing : MetadataRouter
             The requests of this estimator and of its parts.
         """
-        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
-        for name, method in _TRAINED_BY.items():
-            if getattr(self, name) is not None:
-                mapping = MethodMapping().add(caller="fit", callee=method)
-                router.add(method_mapping=mapping, **{name: getattr(self, name)})
-        return router
-
-    def _weighted_parts(self, sample_weight):
-        """Return the names of the parts that sample weights go to."""
-        if sample_weight is None:
-            return set()
-        if get_config()["enable_metadata_routing"]:
-            routed = process_routing(self, "fit", sample_weight=sample_weight)
-            return {
-                name
-                for name, method in _TRAINED_BY.items()
-                if getattr(self, name) is None or routed[name][method]
-            }
-        # The classifier must take them.
-        return {"classifier"} | {
-            name
-            for name, method in _TRAINED_BY.items()
-            if _takes_weights(getattr(self, name), method)
-        }
+        return routing_of(self)
 
     def _resolve_target_prior(self, train_counts):
         """Return `target_prior` as frequencies in the order of `classes_`, or None."""
@@ -592,29 +546,3 @@ def _holds_images(X):
     n_dims = getattr(X, "ndim", 1)
     first = next(iter(X), None) if n_dims == 1 and hasattr(X, "__iter__") else None
     return n_dims > 2 or isinstance(first, str | PathLike) or hasattr(first, "getbands")
-
-
-def _takes_weights(part, method):
-    return (
-        part is None or "sample_weight" in signature(getattr(part, method)).parameters
-    )
-
-
-def _weight_params(classifier, weights):
-    """Return the keyword by which a classifier's `fit` takes weights."""
-    prefix, last = "", classifier
-    while isinstance(last, Pipeline):
-        prefix += f"{last.steps[-1][0]}__"
-        last = last.steps[-1][1]
-    forwards = any(
-        p.kind is p.VAR_KEYWORD for p in signature(last.fit).parameters.values()
-    )
-    if not (forwards or has_fit_parameter(last, "sample_weight")):
-        raise ValueError(
-            "Weights, or generated_weight other than 1, need a classifier whose fit "
-            f"takes sample_weight, but {type(last).__name__} does not. Take one that "
-            "does, or leave them out."
-        )
-    if get_config()["enable_metadata_routing"]:
-        prefix = ""  # the steps of a pipeline say themselves what they request
-    return {f"{prefix}sample_weight": weights}

@@ -42,6 +42,7 @@ IMPORT_TABLE = {
         "_label_shift",
         "_latent_diffusion_oversampler",
         "_typing",
+        "_weighted_parts",
     },
     "_label_shift_classifier": {
         *SCIENCE,
@@ -296,6 +297,7 @@ IMPORT_TABLE = {
     # The only module that meets matplotlib, and not before something is drawn.
     "inspection._axes": {"numpy", "matplotlib"},
     "_label_shift": SCIENCE,
+    "_weighted_parts": {"sklearn"},
     "sampling_strategies": {"numpy", "_typing", "metrics"},
     "datasets": {
         "datasets._cifar",
