@@ -379,13 +379,50 @@ def test_problems_set_aside_are_made_once_and_scored(
         assert set(scores["changes"]) == set(set_aside.CHANGES)
         values = [v for changed in scores["changes"].values() for v in changed.values()]
         assert all(0 <= value <= 100 for value in values)
-    assert "A–A" in capsys.readouterr().out
+        assert list(scores["rows"]) == ["unseen", "w = 1, 1 candidate", "over-sampler"]
+        assert scores["rows"]["unseen"]["agreement"] == pytest.approx(1)
+    shown = capsys.readouterr().out
+    assert "A–A" in shown and "spread, unseen" in shown
     times = [path.stat().st_mtime_ns for path in Path("kept").glob("*.npz")]
     set_aside.main([str(tmp_path / "given.npz"), *options])
     assert times == [path.stat().st_mtime_ns for path in Path("kept").glob("*.npz")]
     with pytest.raises(SystemExit):
         set_aside.main(["given.npz", "--keep", "kept", "--problems", "AZ"])
     assert "got ['Z']" in capsys.readouterr().err
+
+
+def test_unseen_rows_are_placed_beside_the_means_of_the_training_rows(script):
+    unseen_rows = script("unseen_rows")
+    rng = np.random.RandomState(0)
+    y = np.repeat([0, 1, 2], [60, 40, 20])
+    noise = np.concatenate([rng.normal(size=(n, 4)) for n in (60, 40, 20)])
+    for label in range(3):  # exact means of the classes
+        noise[y == label] -= noise[y == label].mean(axis=0)
+    means = 5.0 * np.eye(3, 4)
+    moved = means.copy()
+    moved[2] += 0.3 * (means[0] - means[2]) + 0.1 * (means[1] - means[2])
+    moved[1] += 0.2 * (means[0] - means[1])
+    aside = moved.copy()
+    aside[2, 3] += np.linalg.norm(moved[2] - means[2])  # the last column: no mean's
+    X = means[y] + noise
+    described = unseen_rows.describe(
+        X,
+        y,
+        {
+            "unseen": (moved[y] + 2 * noise, y),
+            "same": (X[::-1], y[::-1]),
+            "aside": (aside[y] + noise, y),
+        },
+    )
+    unseen = described["unseen"]
+    assert unseen["moved"] == pytest.approx(0.4)
+    assert unseen["in plane"] == pytest.approx(1)
+    assert unseen["spread"] == pytest.approx(4)
+    assert unseen["agreement"] == pytest.approx(1)
+    assert described["same"]["moved"] == pytest.approx(0, abs=1e-6)
+    assert described["same"]["spread"] == pytest.approx(1)
+    assert 0.1 < described["aside"]["in plane"] < 0.9
+    assert described["aside"]["moved"] == pytest.approx(0.4)
 
 
 def test_losses_of_the_ablation_agree_with_the_plain_one_where_they_must(script):
