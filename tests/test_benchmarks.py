@@ -425,6 +425,23 @@ def test_unseen_rows_are_placed_beside_the_means_of_the_training_rows(script):
     assert described["aside"]["moved"] == pytest.approx(0.4)
 
 
+def test_heads_of_unseen_rows_tell_the_plane_from_what_lies_beside_it(script):
+    unseen_rows, linear_head = script("unseen_rows"), script("accuracy").linear_head
+    rng = np.random.RandomState(0)
+    y = np.repeat([0, 1, 2], 30)
+    X = np.zeros((90, 6))
+    X[:, :3] = 5 * np.eye(3)[y] + rng.normal(size=(90, 3))
+    X[:, 3:] = np.tile(rng.normal(size=(30, 3)), (3, 1))  # equal means of the classes
+    beside = 5 * np.eye(6)[y + 3] + rng.normal(size=(90, 6))
+
+    def ceilings(rows):
+        return unseen_rows.ceilings(X, y, rows, y, lambda n: linear_head(n, 0))
+
+    assert min(ceilings(X)) > 95
+    everywhere, in_the_plane = ceilings(beside)
+    assert everywhere > 95 and in_the_plane < 60
+
+
 def test_losses_of_the_ablation_agree_with_the_plain_one_where_they_must(script):
     ablation, torch = script("ablation"), script("torch")
     schedule = ablation.module.NoiseSchedule.from_name("cosine", 100)

@@ -4,6 +4,7 @@
 
 import numpy as np
 from scipy.optimize import nnls
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 
@@ -24,12 +25,39 @@ def moves(means, new_means):
     return found
 
 
+def plane_of(means):
+    """Return orthonormal axes (r, d) of the plane that class means (K, d) lie in."""
+    _, lengths, axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
+    return axes[lengths > 1e-6 * lengths[0]]
+
+
 def share_in_plane(means, moved):
     """Return the share of the squared length of rows within the plane of the means."""
-    _, lengths, axes = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
-    plane = axes[lengths > 1e-6 * lengths[0]]
     length = np.sum(moved**2)
-    return float(np.sum((moved @ plane.T) ** 2) / length) if length > 0 else 0.0
+    inside = np.sum((moved @ plane_of(means).T) ** 2)
+    return float(inside / length) if length > 0 else 0.0
+
+
+def ceilings(X, y, X_unseen, y_unseen, make_head):
+    """Balanced accuracy in % of heads that learn from unseen rows, by five folds.
+
+    Every class has as many rows as the smallest. `make_head` is a callable, number of
+    rows -> classifier. Returns the accuracy in all columns, and within the plane that
+    the class means of the training rows X, y lie in.
+    """
+    scaler = StandardScaler().fit(X)
+    axes = plane_of(class_means(scaler.transform(X), y))
+    n_rows = np.bincount(y_unseen).min()
+    kept = np.concatenate(
+        [np.flatnonzero(y_unseen == label)[:n_rows] for label in np.unique(y)]
+    )
+    rows, labels = scaler.transform(X_unseen[kept]), y_unseen[kept]
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    head = make_head(len(labels) * 4 // 5)
+    return [
+        100 * float(cross_val_score(head, part, labels, cv=folds).mean())
+        for part in (rows, rows @ axes.T)
+    ]
 
 
 def spread(X, y):
