@@ -379,7 +379,7 @@ def test_problems_set_aside_are_made_once_and_scored(
         assert set(scores["changes"]) == set(set_aside.CHANGES)
         values = [v for changed in scores["changes"].values() for v in changed.values()]
         assert all(0 <= value <= 100 for value in values)
-        assert list(scores["rows"]) == ["unseen", "w = 1, 1 candidate", "over-sampler"]
+        assert list(scores["rows"]) == ["unseen", "imitation", "over-sampler"]
         assert scores["rows"]["unseen"]["agreement"] == pytest.approx(1)
     shown = capsys.readouterr().out
     assert "A–A" in shown and "spread, unseen" in shown

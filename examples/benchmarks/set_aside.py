@@ -15,8 +15,8 @@ and K too; G to L were made afterwards, to see what is left of it. "Head of unse
 is told four fifths of the rows set aside and scored on the last one, in all columns or
 in the plane of the class means of the training rows. The last table tells where unseen
 rows of the rarest third of the classes lie beside the training rows, and where
-generated ones do. Results go to set_aside.json and, as tables, to set_aside.rst beside
-this file.
+generated ones do; imitation is w = 1 with one candidate. Results go to set_aside.json
+and, as tables, to set_aside.rst beside this file.
 """
 
 import argparse
@@ -197,7 +197,7 @@ def evaluate(name, seed, folder):
 
     every = np.repeat(np.arange(len(counts)), N_ASIDE)
     rows = {"unseen": (X_test, y_test)}
-    for key, params in {"w = 1, 1 candidate": IMITATION, OURS[0]: {}}.items():
+    for key, params in {"imitation": IMITATION, OURS[0]: {}}.items():
         sampler.set_params(**{**defaults, **params})
         rows[key] = sampler.sample(every, random_state=seed), every
     scores["rows"] = describe(X, y, rows)
