@@ -136,71 +136,91 @@ def keep_features(name, images, folder):
     part.replace(path)  # whole, also where the run was interrupted
 
 
-def evaluate(name, seed, folder):
-    """Return name -> balanced accuracy in % on the rows set aside, and r."""
-    torch.set_num_threads(1)
-    with np.load(Path(folder, f"{name}.npz")) as file:
-        X, y, X_test, y_test = (
-            file[key] for key in ("X_train", "y_train", "X_test", "y_test")
+class Rows:
+    """The features of a problem, and how a method that learns from them is scored."""
+
+    def __init__(self, path, seed):
+        with np.load(path) as file:
+            self.X, self.y = file["X_train"], file["y_train"]
+            self.X_test, self.y_test = file["X_test"], file["y_test"]
+            self.head = file["head_weight"], file["head_bias"]
+        self.counts = np.bincount(self.y)
+        self.log_prior = np.log(self.counts / self.counts.sum())
+        self.missing = np.repeat(
+            np.arange(len(self.counts)), self.counts.max() - self.counts
         )
-        head = file["head_weight"], file["head_bias"]
-    counts = np.bincount(y)
-    log_prior = np.log(counts / counts.sum())
+        self.seed = seed
 
-    def accuracy(logits):
-        return 100 * balanced_accuracy_score(y_test, logits.argmax(axis=1))
+    def accuracy(self, logits):
+        return 100 * balanced_accuracy_score(self.y_test, logits.argmax(axis=1))
 
-    def fitted(X, y):
-        return linear_head(len(y), seed).fit(X, y).predict_log_proba(X_test)
+    def fitted(self, X, y):
+        """Return the log-probabilities of the rows aside by a head of these rows."""
+        return linear_head(len(y), self.seed).fit(X, y).predict_log_proba(self.X_test)
 
-    def ours(X_new, power):
-        X_full = np.concatenate([X, X_new])
+    def simple(self):
+        """Return name -> accuracy of what generates nothing, or by interpolation."""
+        weight, bias = self.head
+        smote = SMOTE(random_state=self.seed).fit_resample(self.X, self.y)
+        logits = {
+            "SMOTE": self.fitted(*smote),
+            "label shift": self.fitted(self.X, self.y) - self.log_prior,
+            "network's head, label shift": self.X_test @ weight.T
+            + bias
+            - self.log_prior,
+        }
+        return {key: self.accuracy(value) for key, value in logits.items()}
+
+    def ours(self, X_new, power=0.0):
+        """Return name -> accuracy with new rows, predictions over n_c to a power."""
+        X_full = np.concatenate([self.X, X_new])
+        y_full = np.concatenate([self.y, self.missing])
         drawn = FunctionSampler(func=lambda *_: (X_full, y_full), validate=False)
         models = {
             OURS[1]: LDMLRClassifier(oversampler=drawn),
-            OURS[2]: LDMLRClassifier(oversampler=drawn, init_head=head),
+            OURS[2]: LDMLRClassifier(oversampler=drawn, init_head=self.head),
         }
-        logits = {OURS[0]: fitted(X_full, y_full)}
+        logits = {OURS[0]: self.fitted(X_full, y_full)}
         for key, model in models.items():
-            logits[key] = np.log(model.fit(X, y).predict_proba(X_test) + 1e-30)
+            proba = model.fit(self.X, self.y).predict_proba(self.X_test)
+            logits[key] = np.log(proba + 1e-30)
         return {
-            key: accuracy(value - power * log_prior) for key, value in logits.items()
+            key: self.accuracy(value - power * self.log_prior)
+            for key, value in logits.items()
         }
 
-    sampler = LatentDiffusionOversampler(random_state=seed)
-    recall = sampler.fit(X, y).expected_recall_
-    missing = np.repeat(np.arange(len(counts)), counts.max() - counts)
-    y_full = np.concatenate([y, missing])
-    X_default = sampler.sample(missing, random_state=seed)
-    scores = {
-        "n": len(y),
-        "r": float(recall),
-        "SMOTE": accuracy(fitted(*SMOTE(random_state=seed).fit_resample(X, y))),
-        "label shift": accuracy(fitted(X, y) - log_prior),
-        "network's head, label shift": accuracy(
-            X_test @ head[0].T + head[1] - log_prior
-        ),
-        **ours(X_default, 0.0),
-        "changes": {},
-    }
-    told = ceilings(X, y, X_test, y_test, partial(linear_head, seed=seed))
-    scores.update(zip(CEILINGS, told, strict=True))
-    defaults = sampler.get_params()
-    for change, (params, guidance, power) in CHANGES.items():
-        X_new = X_default
-        if params or guidance is not None:
-            sampler.set_params(**{**defaults, **params})
-            if guidance is not None:
-                sampler.set_params(guidance_scale=guidance(recall))
-            X_new = sampler.sample(missing, random_state=seed)  # of the same noise
-        scores["changes"][change] = ours(X_new, power)
 
-    every = np.repeat(np.arange(len(counts)), N_ASIDE)
-    rows = {"unseen": (X_test, y_test)}
-    for key, params in {"imitation": IMITATION, OURS[0]: {}}.items():
+def evaluate(name, seed, folder):
+    """Return name -> balanced accuracy in % on the rows set aside, and r."""
+    torch.set_num_threads(1)
+    rows = Rows(Path(folder, f"{name}.npz"), seed)
+    sampler = LatentDiffusionOversampler(random_state=seed).fit(rows.X, rows.y)
+    defaults, recall = sampler.get_params(), sampler.expected_recall_
+
+    def draw(labels, params):
+        """Draw rows, of the same noise whatever the parameters of sampling are."""
         sampler.set_params(**{**defaults, **params})
-        rows[key] = sampler.sample(every, random_state=seed), every
-    scores["rows"] = describe(X, y, rows)
+        return sampler.sample(labels, random_state=seed)
+
+    X_default = draw(rows.missing, {})
+    scores = {"n": len(rows.y), "r": float(recall)}
+    scores |= rows.simple() | rows.ours(X_default)
+    told = ceilings(
+        *(rows.X, rows.y, rows.X_test, rows.y_test), partial(linear_head, seed=seed)
+    )
+    scores |= dict(zip(CEILINGS, told, strict=True))
+    scores["changes"] = {}
+    for change, (params, guidance, power) in CHANGES.items():
+        if guidance is not None:
+            params = {**params, "guidance_scale": guidance(recall)}
+        X_new = draw(rows.missing, params) if params else X_default
+        scores["changes"][change] = rows.ours(X_new, power)
+
+    every = np.repeat(np.arange(len(rows.counts)), N_ASIDE)
+    drawn = {"imitation": IMITATION, OURS[0]: {}}
+    placed = {"unseen": (rows.X_test, rows.y_test)}
+    placed |= {key: (draw(every, params), every) for key, params in drawn.items()}
+    scores["rows"] = describe(rows.X, rows.y, placed)
     return scores
 
 
