@@ -514,6 +514,8 @@ class FeatureEncoder(
         TypeError
             If a parameter cannot be written, such as a `random_state` that is neither
             an integer nor None.
+        FileNotFoundError, IsADirectoryError
+            If there is no such folder, or `path` is one.
         """
         check_is_fitted(self)
         save_encoder(self, path)

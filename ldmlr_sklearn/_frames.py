@@ -12,14 +12,14 @@ def is_polars(data):
 
 
 def check_containers(X, y):
-    """Refuse frames without rows as yet, or with text.
+    """Refuse frames without rows as yet, and rows of text or dates.
 
     Raises
     ------
     TypeError
         If `X` or `y` is lazy.
     ValueError
-        If a column holds text or categories.
+        As `check_numbers`.
     """
     for data in (X, y):
         if is_polars(data) and hasattr(data, "collect"):
@@ -27,11 +27,29 @@ def check_containers(X, y):
                 "Got a polars LazyFrame, expected rows in memory. Call its "
                 "`collect()` before."
             )
+    check_numbers(X)
+
+
+def check_numbers(X):
+    """Refuse rows that cannot be numbers.
+
+    Raises
+    ------
+    ValueError
+        If a column of a frame holds text or categories, or any `X` holds dates.
+    """
     text = [name for name, column in _columns_of(X) if _holds_text(column)]
     if text:
         raise ValueError(
             f"The columns {text[:5]} of X hold text or categories, expected numbers. "
             "Encode them first, with OneHotEncoder for example, or leave them out."
+        )
+    dates = [name for name, column in _columns_of(X) if _holds_dates(column)]
+    if dates or getattr(X, "dtype", np.dtype(float)).kind in "mM":
+        which = f"The columns {dates[:5]} of X hold" if dates else "X holds"
+        raise ValueError(
+            f"{which} dates or durations, expected numbers. Put numbers in their "
+            "place, such as the days since the first one, or leave them out."
         )
 
 
@@ -47,6 +65,15 @@ def _holds_text(column):
     values = np.asarray(column)
     return values.dtype.kind in "US" or (
         values.dtype.kind == "O" and any(isinstance(v, str | bytes) for v in values)
+    )
+
+
+def _holds_dates(column):
+    """Tell whether a column of a frame has an element that is a date or a duration."""
+    values = np.asarray(column)
+    return values.dtype.kind in "mM" or (
+        values.dtype.kind == "O"
+        and any(hasattr(v, "day") or hasattr(v, "days") for v in values)
     )
 
 

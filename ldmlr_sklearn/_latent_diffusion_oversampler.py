@@ -511,6 +511,8 @@ class LatentDiffusionOversampler(
         TypeError
             If a parameter is a function or a `RandomState` instance, or if the classes
             are neither text nor numbers.
+        FileNotFoundError, IsADirectoryError
+            If there is no such folder, or `path` is one.
         """
         check_is_fitted(self, "denoiser_")
         save_oversampler(self, path)

@@ -28,6 +28,7 @@ from ldmlr_sklearn._fitting import (
     unchanged_on_failure,
     validate_data,
 )
+from ldmlr_sklearn._frames import check_numbers
 from ldmlr_sklearn._heads import (
     PULL,
     AnchoredHead,
@@ -355,6 +356,7 @@ class LDMLRClassifier(
                 "features of shape (n_samples, n_features), or an encoder that "
                 "makes them: LDMLRClassifier(encoder=FeatureEncoder(...))."
             )
+        check_numbers(X)
         return validate_data(self, X, y)
 
     def _encode_classes(self, y):

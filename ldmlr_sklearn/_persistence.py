@@ -56,6 +56,8 @@ def write(path, kind, arrays, values):
     ------
     TypeError
         If an array or a value is of another type.
+    FileNotFoundError, IsADirectoryError
+        If there is no such folder, or `path` is one.
     """
     numbers, texts = {}, {}
     for name, array in arrays.items():
@@ -83,7 +85,18 @@ def write(path, kind, arrays, values):
         "checksum": checksum(content, numbers),
     }
     data = save(numbers, metadata={FORMAT: json.dumps(header)})
-    replace_file(Path(path), data)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{str(path)!r} lies in a folder that does not exist. Create it, or give "
+            "another path."
+        )
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{str(path)!r} is a folder. Expected the name of a file, such as "
+            f"{str(path / 'fitted.safetensors')!r}."
+        )
+    replace_file(path, data)
 
 
 def read(path, kind):

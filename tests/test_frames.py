@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from ldmlr_sklearn import LatentDiffusionOversampler
+from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 
 N_ROWS = np.array([30, 6])
 LABELS = np.repeat(["common", "rare"], N_ROWS)
@@ -151,6 +151,28 @@ def test_columns_of_text_are_told(kind):
     numbers = pd.DataFrame(columns()).astype({"whole": object})
     resampled, _ = quick().fit_resample(numbers, LABELS)
     assert resampled.shape == EXPECTED.shape
+
+
+@pytest.mark.parametrize(
+    "kind", ["datetime64[s]", "datetime64[s, UTC]", "timedelta64[s]", "period[D]"]
+)
+def test_dates_are_told(kind):
+    days = pd.Series(np.arange(len(LABELS)))
+    if kind.startswith("period"):
+        days = pd.to_datetime(days, unit="D").dt.to_period("D")
+    frame = pd.DataFrame(columns()).assign(day=days.astype(kind))
+    frames = [frame]
+    if kind.startswith(("datetime", "timedelta")):
+        frames.append(pl.DataFrame(frame))
+    for given in frames:
+        for model in (quick(), LDMLRClassifier(oversampler=quick())):
+            fit = getattr(model, "fit_resample", model.fit)
+            with pytest.raises(
+                ValueError, match=r"columns \['day'\] .* dates or durat"
+            ):
+                fit(given, LABELS)
+    with pytest.raises(ValueError, match=r"X holds dates or durations.* days since"):
+        quick().fit(np.zeros((36, 2), dtype="datetime64[D]"), LABELS)
 
 
 def test_large_whole_numbers_beside_real_ones_stay_exact():

@@ -44,6 +44,15 @@ def test_arrays_and_values_come_back(path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_places_where_no_file_can_be_are_told(path):
+    message = r"file.safetensors.x' lies in a folder that does not exist. Create it"
+    with pytest.raises(FileNotFoundError, match=message):
+        write(path / "x", "Thing", ARRAYS, VALUES)
+    with pytest.raises(IsADirectoryError, match=r"is a folder. Expected the name of a"):
+        write(str(path.parent), "Thing", ARRAYS, VALUES)
+    assert not list(path.parent.iterdir())
+
+
 def test_layout_byte_order_and_tensors(path):
     table = np.arange(6.0).reshape(2, 3)
     given = {

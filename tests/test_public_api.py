@@ -38,6 +38,7 @@ IMPORT_TABLE = {
         *SCIENCE,
         "_documentation",
         "_fitting",
+        "_frames",
         "_heads",
         "_label_shift",
         "_latent_diffusion_oversampler",
