@@ -394,6 +394,8 @@ class FeatureEncoder(
             If the images, the classes, their weights, the backbone or its weights do
             not fit each other, or if an image that trains has no class. The estimator
             is then left as it was.
+        FileNotFoundError, IsADirectoryError
+            If a file is missing, or no checkpoint can be at its path.
         """
         data = dict(X=X, y=y, metadata={"sample_weight": sample_weight})
         task = FitTask(self, self.max_epochs, data)

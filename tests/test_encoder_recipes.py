@@ -243,6 +243,8 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path, interrupt, monkeypatc
         encoder(checkpoint=path).fit(IMAGES, LABELS)
     with pytest.raises(FileNotFoundError, match=r"in a folder that does not exist"):
         encoder(checkpoint=tmp_path / "no" / "t.ckpt").fit(IMAGES, LABELS)
+    with pytest.raises(IsADirectoryError, match=r"is a folder. Expected the name of a"):
+        encoder(checkpoint=tmp_path).fit(IMAGES, LABELS)
 
 
 def test_unseeded_training_goes_on(tmp_path, interrupt, monkeypatch):

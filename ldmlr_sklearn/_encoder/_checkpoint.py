@@ -15,12 +15,17 @@ _FORMAT = "ldmlr_sklearn encoder training, version 1"
 
 
 def check_writable(path):
-    """Refuse a path of a checkpoint whose folder is missing, before any training."""
+    """Refuse a path where no file can be, before any training."""
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(
             f"checkpoint={os.fspath(path)!r} lies in a folder that does not exist. "
             "Create it, or give another path."
+        )
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            f"checkpoint={os.fspath(path)!r} is a folder. Expected the name of a file "
+            "in it, such as 'training.ckpt'."
         )
 
 
