@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike
 from ldmlr_sklearn._typing import Counts
 from ldmlr_sklearn.metrics import SHOT_GROUPS, shot_groups
 
+__all__ = ["RatioStrategy", "ShotGroupStrategy", "TemperedStrategy"]
+
 
 def _count(y):
     """Return the class to the number of its rows."""
