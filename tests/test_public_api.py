@@ -495,14 +495,7 @@ def test_all_lists_every_estimator():
 @pytest.mark.parametrize("name", PUBLIC_MODULES)
 def test_all_of_a_public_module_lists_what_it_offers(name):
     module = getattr(ldmlr_sklearn, name)
-    offered = {
-        key
-        for key, member in vars(module).items()
-        if callable(member)
-        and not key.startswith("_")
-        and getattr(member, "__module__", "").startswith(module.__name__)
-    }
-    assert offered <= set(module.__all__)
+    assert set(defined_in(module)) <= set(module.__all__)
     assert len(set(module.__all__)) == len(module.__all__)
 
 
