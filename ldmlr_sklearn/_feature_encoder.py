@@ -612,9 +612,11 @@ class FeatureEncoder(
             structure = [self.backbone, self.backbone_kwargs, version("timm")]
         else:
             structure = [repr(network), fingerprint(network, self._pixels)]
+        pixels = asdict(self._pixels)
+        del pixels["largest"]  # of the images of one fold
         return {
             "structure": structure,
-            "pixels": asdict(self._pixels),
+            "pixels": pixels,
             "precision": self.precision,
             "device": device.type,
             "versions": [library_version(), version("torch"), version("pillow")],

@@ -83,6 +83,14 @@ def test_search_encodes_images_once_in_all(tmp_path, counted):
     )
 
 
+def test_folds_of_standardised_images_share_features(tmp_path, counted):
+    images = (IMAGES - 128.0) / 64.0
+    images[0] *= 2  # in one fold alone
+    for fold in (images[:40], images[20:]):
+        encoder(tmp_path).fit(fold).transform(images)
+    assert counted.n_encoded == 60 + 2 * N_PROBED
+
+
 def test_search_trains_once_per_fold(tmp_path, counted):
     pipeline = make_pipeline(encoder(max_epochs=2), LogisticRegression())
     grid = {"logisticregression__C": [0.1, 1.0, 10.0]}

@@ -533,13 +533,17 @@ def test_pickle_and_joblib(max_epochs, tmp_path):
 
 def test_another_range_than_in_fit_is_refused():
     encoder = tiny_encoder().fit(RGB / 255.0)
-    for X in (RGB * 1.0, RGB.astype(int), torch.tensor(RGB).float()):
-        with pytest.raises(
-            ValueError, match=r"values up to 25.*images of 0\.\.1\. Pass"
-        ):
+    for X in (RGB * 1.0, RGB.astype(int), torch.tensor(RGB).float(), RGB / 255 - 0.5):
+        with pytest.raises(ValueError, match=r"but .* on images of 0\.\.1\. Pass"):
             encoder.transform(X)
-    for X in (RGB, RGB / 200.0, RGB / 255.0 - 0.5):
+    for X in (RGB, RGB / 200.0, RGB / 255.0 - 0.2):
         assert np.isfinite(encoder.transform(X)).all()
+    encoder.fit(RGB)
+    with pytest.raises(ValueError, match=r"of 0 to 6\d+, but .* 8-bit ones"):
+        encoder.transform(RGB.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(
+        encoder.transform(RGB.astype(np.uint16)), encoder.transform(RGB)
+    )
     standardised = (RGB - RGB.mean()) / RGB.std()
     assert np.isfinite(
         tiny_encoder().fit(standardised).transform(9 * standardised)
@@ -595,7 +599,7 @@ def refuses(encoder, X, message, y=None, error=ValueError):
         ({}, RGB[0, ..., 0], ValueError, r"single image is X\[np.newaxis\]"),
         ({"image_shape": (8, 8)}, np.ones((3, 60)), ValueError, "rows of 60 features"),
         ({}, [], ValueError, r"0 sample\(s\) .* while a minimum of 1 is required"),
-        ({}, {}, ValueError, "Expected 2D array, got scalar"),
+        ({}, {}, TypeError, "X is a dict. Expected an array"),
         ({}, RGB[:0], ValueError, r"0 sample\(s\)"),
         ({}, RGB * np.nan, ValueError, "contains NaN or infinity"),
         ({}, RGB[..., :2], ValueError, "wrong channel count"),

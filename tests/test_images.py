@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import sparse
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ldmlr_sklearn._images import (
     ArrayImages,
@@ -106,7 +106,14 @@ def test_image_shape_that_does_not_fit(image_shape):
         ([[1, 2], [3, 4]], True),
         ([1, 2], True),
         ([], False),
-        ({}, True),
+        ({}, False),
+        (None, False),
+        (iter(["a.png"]), False),
+        ([b"a.png"], False),
+        ([None, "a.png"], False),
+        ([{"a": 1}], False),
+        ([["a", 1.0]], True),
+        (DataLoader(TensorDataset(torch.zeros(3, 4))), False),
         (pd.DataFrame(np.zeros((3, 4))), True),
         (pl.DataFrame({"a": [1.0], "b": [2.0]}), True),
         (sparse.csr_array(np.eye(3)), True),
@@ -122,6 +129,7 @@ def test_image_shape_that_does_not_fit(image_shape):
         (["a.png"], False),
         ("a.png", False),
         (pd.Series(["a.png"]), False),
+        (pd.Series([None, "a.png"]), False),
         (pd.DataFrame({"path": ["a.png"]}), False),
         (pl.Series(["a.png"]), False),
         (np.array([["a.png"]]), False),
@@ -309,6 +317,62 @@ def test_values_of_another_kind_than_in_fit(fitted, given, message):
         pixels.check_range(open_images(given))
 
 
+STANDARDISED = (RGB - RGB.mean()) / RGB.std()
+DIGITS = RGB.astype(float) % 17
+SIXTEEN_BIT = RGB.astype(np.uint16) * 257
+
+
+def check_values(fitted, given):
+    pixels, _ = as_float(fitted)
+    source = open_images(given)
+    raw = source.read(slice(None), pixels.shape)
+    pixels.check_values(raw, whole_numbers=source.whole_numbers)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given", "message"),
+    [
+        (RGB, SIXTEEN_BIT, r"of 0 to 6\d+, but .* 8-bit ones \(0..255\)"),
+        (RGB, SIXTEEN_BIT // 16, r"of 0 to 4\d+, but .* 8-bit ones \(0..255\)"),
+        (RGB, RGB.astype(int) - 128, "of -128 to .* 8-bit ones"),
+        (RGB / 255.0, RGB * 1.0, "of 0 to 25., but .* images of 0..1"),
+        (RGB / 255.0, RGB / 127.5 - 1, "of -1 to .* images of 0..1"),
+        (RGB / 255.0, STANDARDISED, "of -1.* images of 0..1"),
+        (RGB * 1.0, SIXTEEN_BIT, "images of 0..255.*same scale"),
+        (RGB * 1.0, STANDARDISED, "of -1.* images of 0..255"),
+        (SIXTEEN_BIT, STANDARDISED, "of -1.* images of 0..6"),
+        (DIGITS, STANDARDISED, "of -1.* images of 0..16"),
+        (DIGITS, SIXTEEN_BIT, "images of 0..16"),
+        (STANDARDISED, RGB * 1.0, "of 0 to 25., but .* standardised ones"),
+    ],
+)
+def test_values_on_another_scale_than_in_fit(fitted, given, message):
+    with pytest.raises(ValueError, match=message):
+        check_values(fitted, given)
+
+
+@pytest.mark.parametrize("fitted", [RGB * 1.0, SIXTEEN_BIT, DIGITS, STANDARDISED])
+def test_values_that_look_like_those_of_the_unit_scale(fitted):
+    with pytest.warns(UserWarning, match="as images of 0..1 do, .* the same scale"):
+        check_values(fitted, RGB / 255.0)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given"),
+    [
+        (RGB, RGB.astype(np.int64)),
+        (RGB // 2 * 1.0, RGB * 1.2),  # overshoot of a resize
+        (RGB / 510, RGB / 255 * 1.3 - 0.15),
+        (SIXTEEN_BIT // 4, SIXTEEN_BIT),  # darker ones in training
+        (STANDARDISED, 2 * STANDARDISED),
+        (RGB * 1.0, RGB * 0.0),  # black
+        (SIXTEEN_BIT, np.minimum(RGB, 1).astype(np.uint16)),
+    ],
+)
+def test_values_on_the_scale_of_fit(fitted, given):
+    check_values(fitted, given)
+
+
 def in_mode(mode):
     """A picture of one colour, in a mode of PIL, and its value in RGB."""
     if mode == "I;16":
@@ -340,6 +404,21 @@ def test_modes_of_pictures(mode, tmp_path):
         assert raw.shape == (1, 3, 6, 7)
         assert raw.dtype == torch.uint8
         np.testing.assert_allclose(raw[0, :, 3, 3].numpy(), expected, atol=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_pictures_of_fewer_than_their_sixteen_bits_are_told(dtype, tmp_path):
+    levels = np.full((6, 7), 4095, dtype=dtype)
+    Image.fromarray(levels).save(tmp_path / "scan.tif")
+    source = open_images([str(tmp_path / "scan.tif")])
+    with pytest.warns(UserWarning, match=r"scan.tif.* 16 bits.*pixel is 4095.*arrays"):
+        pixels = source.read([0], (6, 7, 1))
+    assert (pixels == 15).all()
+
+
+def test_black_pictures_of_sixteen_bits():
+    black = Image.fromarray(np.zeros((6, 7), dtype=np.uint16))
+    assert not open_images([black]).read([0], (6, 7, 1)).any()
 
 
 def test_pictures_of_real_numbers_are_refused(tmp_path):
@@ -424,6 +503,12 @@ def test_file_that_is_no_image_is_named(paths):
         open_images(paths).read(slice(None), (6, 7, 3))
 
 
+def test_damaged_file_of_an_array_is_named(paths):
+    paths[0].write_text("no image")
+    with pytest.raises(ValueError, match=r"The image '.*0\.png' \(row 0 of X\)"):
+        open_images(np.array([str(path) for path in paths])).read([0], (6, 7, 3))
+
+
 def test_missing_file_is_named(paths):
     paths[3].unlink()
     with pytest.raises(FileNotFoundError, match=r"3\.png' \(row 3 of X\) does not"):
@@ -453,6 +538,17 @@ def test_pictures_have_few_channels(paths):
             "mixture: row 0 .*row 2 a int",
         ),
         (["a.png", np.zeros((4, 4))], TypeError, "mixture: row 0 is a str"),
+        ([None, "a.png"], TypeError, "mixture: row 1 is a str, row 0 a NoneType"),
+        (
+            pd.Series([None, "a.png"], dtype=object),
+            TypeError,
+            "mixture: row 1 is a str, row 0 a NoneType",
+        ),
+        (None, TypeError, r"X is a NoneType\. Expected an array"),
+        ({"a.png": 1}, TypeError, r"X is a dict\. Expected an array"),
+        (iter(["a.png"]), TypeError, r"X is a list_iterator\. Expected an array"),
+        ([b"a.png"], ValueError, r"values of type \|S5\. Expected an array"),
+        (DataLoader(ListDataset([3])), TypeError, r"DataLoader.*Dataset.*X\.dataset"),
         ([], ValueError, r"0 sample\(s\) \(shape=\(0,\)\) while a minimum of 1"),
         (np.zeros((0, 4, 4)), ValueError, r"0 sample\(s\) \(shape=\(0, 4, 4\)\)"),
         (np.zeros((2, 4, 4, 3, 3)), ValueError, r"shape \(2, 4, 4, 3, 3\). Expected"),

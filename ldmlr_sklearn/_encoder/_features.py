@@ -134,7 +134,7 @@ def encode_images(
     """
 
     def encode(raw, rows):
-        pixels.check_values(raw)
+        pixels.check_values(raw, whole_numbers=source.whole_numbers)
         images = pixels.normalize(pixels.to_unit(raw.to(device)))
         with torch.no_grad(), autocast(device, precision):
             features = extract_features(network, images).float()

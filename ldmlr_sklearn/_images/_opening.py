@@ -35,7 +35,7 @@ def open_images(X, n_channels=None):
     channels_last = not isinstance(X, torch.Tensor)
     if isinstance(X, torch.Tensor):
         array = to_numpy(X)
-    elif isinstance(X, list | tuple) and len(X) and _is_item(X[0]):
+    elif isinstance(X, list | tuple) and any(map(_is_item, X)):
         return _open_items(X, n_channels)
     elif is_lazy(X) and X.dtype.kind in "buif":
         array = X  # read block by block
@@ -77,23 +77,32 @@ def _as_array(X):
         raise TypeError(f"X is {X!r}: one path. Expected a list of paths.")
     if isinstance(X, Image.Image):
         raise TypeError("X is one PIL image. Expected a list of them.")
+    if isinstance(X, torch.utils.data.DataLoader):
+        raise TypeError(
+            "X is a DataLoader. Expected the Dataset in it, X.dataset: images are read "
+            "in batches of batch_size here."
+        )
     try:
-        return np.asarray(X)
+        array = np.asarray(X)
     except ValueError as error:
         raise ValueError(
             f"X has a mixture of image shapes: {error}. {ACCEPTED}, where all images "
             "of an array have one shape."
         ) from error
+    if array.ndim == 0:
+        raise TypeError(f"X is a {type(X).__name__}. {ACCEPTED}.")
+    return array
 
 
 def _open_items(items, n_channels):
-    is_array = isinstance(items[0], np.ndarray | torch.Tensor)
+    image_row, image = next(pair for pair in enumerate(items) if _is_item(pair[1]))
+    is_array = isinstance(image, np.ndarray | torch.Tensor)
     kinds = (np.ndarray, torch.Tensor) if is_array else (str, os.PathLike, Image.Image)
     for row, item in enumerate(items):
         if not isinstance(item, kinds):
             raise TypeError(
-                f"X is a mixture: row 0 is a {type(items[0]).__name__}, row {row} a "
-                f"{type(item).__name__}. {ACCEPTED}."
+                f"X is a mixture: row {image_row} is a {type(image).__name__}, row "
+                f"{row} a {type(item).__name__}. {ACCEPTED}."
             )
     if not is_array:
         return PictureImages(items)
@@ -119,15 +128,18 @@ def holds_rows(X):
     if isinstance(X, torch.Tensor):
         return X.ndim < 3
     if isinstance(X, list | tuple):
-        if not X:
+        if not X or any(map(_is_item, X)):
             return False
         try:
-            return not _is_item(X[0]) and np.ndim(X[0]) < 2
+            first = np.asarray(X[0])
         except ValueError:  # an image of ragged lists
             return False
+        return first.ndim == 1 or (first.ndim == 0 and first.dtype.kind in "buif")
     can_slice = hasattr(X, "__getitem__") and not isinstance(X, dict)
     first = np.asarray(X[:1] if can_slice else X)
-    return first.ndim < 3 and not _holds_items(first)
+    if first.ndim == 1 and first.dtype.kind not in "buif":
+        return False
+    return first.ndim in (1, 2) and not _holds_items(first)
 
 
 def _is_item(value):
@@ -138,4 +150,7 @@ def _is_item(value):
 
 
 def _holds_items(array):
-    return array.dtype.kind in "OUT" and array.size > 0 and _is_item(array.flat[0])
+    """Whether an array holds images or paths, in its first column if it has several."""
+    if array.dtype.kind not in "OUT" or array.size == 0:
+        return False
+    return any(map(_is_item, array.reshape(len(array), -1)[:, 0]))

@@ -4,6 +4,7 @@
 
 import io
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from ldmlr_sklearn._torch_utils import view_as_tensor
 
 _PICTURE_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _N_DECODERS = 4  # threads; PIL decodes without the interpreter's lock
+_FEWER_BITS = 4096  # levels of 12 bits, which scanners and microscopes write as 16
 
 
 class PictureImages(ImageSource):
@@ -116,7 +118,7 @@ def _readable(picture, where):
 def _name_picture(picture):
     if isinstance(picture, Image.Image):
         return repr(getattr(picture, "filename", "") or picture)
-    return repr(os.fspath(picture))
+    return repr(str(os.fspath(picture)))  # of np.str_, too
 
 
 def _fit_picture(picture, height, width, mode, where):
@@ -129,6 +131,15 @@ def _fit_picture(picture, height, width, mode, where):
     if picture.mode.startswith("I"):  # of more than 8 bits, which convert() would clip
         levels = np.asarray(picture).astype(np.int64).clip(0, 65535)
         if picture.mode != "I" or levels.max() > 255:
+            if 0 < levels.max() < _FEWER_BITS:
+                warnings.warn(
+                    f"The image {_name_picture(picture)} ({where}) has 16 bits, of "
+                    f"which 65535 is white, but its brightest pixel is {levels.max()}: "
+                    "it is read as nearly black. If it was taken with fewer bits, pass "
+                    "arrays, whose largest value is taken for white.",
+                    UserWarning,
+                    stacklevel=2,
+                )
             levels //= 256
         picture = Image.fromarray(levels.astype(np.uint8))
     elif picture.mode == "P":  # a palette may hide an alpha channel

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Raw images to what a network takes."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch.nn import functional as F
 from ldmlr_sklearn._images._shapes import describe_shape, resolve_image_size
 from ldmlr_sklearn._images._source import refuse_not_finite
 
-_MAX_OF_UNIT = 2.0  # resizing and augmentation overshoot 1, but not so far
+_OVERSHOOT = 2.0  # resizing and augmentation overshoot white, but not so far
+_FAR = 10.0  # times a largest value that is one of the images, and no white
+_CLEARLY_NEGATIVE = -0.1  # of the largest value, and below: standardised before
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class PixelFormat:
 
     standardised : bool
         Whether they had been standardised before, and are used as they come.
+
+    largest : float
+        Their largest value, whatever its sign. Nothing depends on it but whether
+        later images are refused.
     """
 
     shape: tuple
@@ -50,6 +57,7 @@ class PixelFormat:
     std: tuple
     eight_bit: bool
     standardised: bool
+    largest: float
 
     def check_range(self, source):
         """Refuse images whose range of values would be guessed wrong.
@@ -73,21 +81,43 @@ class PixelFormat:
                 "kind as in fit, such as X.astype(np.uint8)."
             )
 
-    def check_values(self, raw):
-        """Refuse a batch of 0..255 where images of 0..1 were seen in training.
+    def check_values(self, raw, *, whole_numbers):
+        """Refuse a batch on another scale than the images of training.
 
         Parameters
         ----------
         raw : torch.Tensor of shape (n, channels, height, width)
             uint8 or float32.
+
+        whole_numbers : bool
+            Whether the values were integers.
         """
-        if raw.dtype == torch.uint8 or self.standardised or self.scale != 1.0:
+        if raw.dtype == torch.uint8:
             return
-        high = raw.max().item()
-        if high > _MAX_OF_UNIT:
+        low, high = raw.min().item(), raw.max().item()
+        if self.standardised:
+            seen, fits = "standardised ones", high <= _FAR * self.largest
+        elif self.eight_bit:
+            seen, fits = "8-bit ones (0..255)", 0 <= low and high <= 255
+        else:
+            slack = _OVERSHOOT if self.scale in (1.0, 255.0) else _FAR
+            negative = low < min(_CLEARLY_NEGATIVE * high, -0.25)
+            seen = f"images of 0..{self.scale:g}"
+            fits = high <= slack * self.scale and not negative
+        if not fits:
             raise ValueError(
-                f"X holds values up to {high:g}, but the encoder was fitted on images "
-                "of 0..1. Pass the same kind as in fit, such as X / 255."
+                f"X holds values of {low:g} to {high:g}, but the encoder was fitted on "
+                f"{seen}. Pass the same kind as in fit, on the same scale."
+            )
+        like_unit = 0 <= low and 0 < high <= 1 and not whole_numbers
+        if like_unit and (self.standardised or self.scale > _FAR):
+            # A batch of dark images may be like this too.
+            warnings.warn(
+                f"X holds values of {low:g} to {high:g}, as images of 0..1 do, but the "
+                f"encoder was fitted on {seen}, and takes these for such. Pass the "
+                "same kind as in fit, on the same scale.",
+                UserWarning,
+                stacklevel=2,
             )
 
     def to_unit(self, raw):
@@ -158,7 +188,7 @@ def decide_pixel_format(source, *, size, n_channels, mean, std):
     low, high = source.value_range()
     refuse_not_finite(torch.tensor((low, high), dtype=torch.float64))
     scale = 1.0 if high <= 1 else 255.0 if 127 < high <= 255 else high
-    standardised = low < -0.1 * max(high, 0.0)
+    standardised = low < _CLEARLY_NEGATIVE * max(high, 0.0)
     if standardised or mean is None:
         mean, std = (0.0,), (1.0,)
     if len(mean) != n_channels:
@@ -173,4 +203,5 @@ def decide_pixel_format(source, *, size, n_channels, mean, std):
         std=tuple(map(float, std)),
         eight_bit=source.eight_bit,
         standardised=standardised,
+        largest=max(-low, high),
     )
