@@ -395,7 +395,8 @@ class FeatureEncoder(
             not fit each other, or if an image that trains has no class. The estimator
             is then left as it was.
         FileNotFoundError, IsADirectoryError
-            If a file is missing, or no checkpoint can be at its path.
+            If a file is missing, or no checkpoint can be at its path. A backbone that
+            is left as it is has two images read in `fit`, all others in `transform`.
         """
         data = dict(X=X, y=y, metadata={"sample_weight": sample_weight})
         task = FitTask(self, self.max_epochs, data)

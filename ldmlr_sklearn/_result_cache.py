@@ -51,6 +51,16 @@ class _Entry:
             warnings.warn(f"A result could not be cached: {error}", stacklevel=3)
 
 
+class _NoEntry:
+    """What stands for an entry where no folder can be: nothing is kept."""
+
+    def read(self):
+        return None
+
+    def write(self, arrays, values):
+        pass
+
+
 @contextmanager
 def locked_entry(folder, kind, key):
     """Hold the entry of a key: all others who want it wait until the block is left.
@@ -58,13 +68,22 @@ def locked_entry(folder, kind, key):
     Parameters
     ----------
     folder : Path
-        From `cache_folder`.
+        From `cache_folder`. Where it cannot be made or written, nothing is kept.
     kind : str
         What is stored; the name of a folder.
     key : str
         Tells results of one kind apart; the name of a file.
     """
     path = folder / kind / f"{key}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        warnings.warn(f"A result could not be cached: {error}", stacklevel=4)
+        yield _NoEntry()
+        return
+    try:
         yield _Entry(path, kind)
+    finally:
+        lock.release()

@@ -88,6 +88,12 @@ def test_created_backbone_has_no_head():
     assert isinstance(network.fc, nn.Identity)
 
 
+def test_networks_of_3d_convolutions():
+    network = create_backbone("lambda_resnet26t", {}).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 256, 256)).shape == (1, 2048)
+
+
 @pytest.mark.parametrize(
     ("name", "keywords", "message"),
     [
@@ -207,6 +213,36 @@ def test_head_of_another_size_does_not_matter(network, tmp_path):
     weight, _ = load_weights(other, path)
     assert weight.shape == (10, 64)
     assert other.fc.weight.shape == (3, 64)
+
+
+@pytest.mark.parametrize("name", ["efficientvit_m0", "levit_128s"])
+def test_head_that_normalises_is_left_out(name, tmp_path):
+    whole = timm.create_model(name)
+    path = write(tmp_path, whole.state_dict())
+    backbone = create_backbone(name, {})
+    assert load_weights(backbone, path) is None
+    expected = whole.state_dict()
+    assert is_alike(
+        backbone.state_dict(), {key: expected[key] for key in backbone.state_dict()}
+    )
+    state = {
+        **expected,
+        "head.bn.momentum": torch.zeros(1),
+        "tail.weight": torch.ones(1),
+    }
+    with pytest.raises(ValueError, match=r"Unexpected: tail.weight\. Check"):
+        load_weights(backbone, write(tmp_path, state))
+
+
+def test_what_stands_beside_a_head_is_needed_where_the_backbone_has_it(tmp_path):
+    whole = timm.create_model("test_convnext")
+    weight, _ = load_weights(
+        create_backbone("test_convnext", {}), write(tmp_path, whole.state_dict())
+    )
+    torch.testing.assert_close(weight, whole.head.fc.weight)
+    state = {**whole.state_dict(), "head.other.weight": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"Unexpected: head.other.weight"):
+        load_weights(create_backbone("test_convnext", {}), write(tmp_path, state))
 
 
 def test_weights_of_a_module_without_configuration(tmp_path):

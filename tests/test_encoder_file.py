@@ -63,6 +63,13 @@ def test_loading_leaves_no_trace_in_global_generators(tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_saved_encoder_is_no_file_of_weights(tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    small().fit(IMAGES).save(path)
+    with pytest.raises(ValueError, match=r"Unexpected: .* for FeatureEncoder\.load"):
+        small(weights=path).fit(IMAGES)
+
+
 def test_code_is_not_saved(tmp_path):
     encoder = FeatureEncoder(nn.Flatten).fit(IMAGES)
     with pytest.raises(ValueError, match="is code, which the file cannot hold"):

@@ -278,6 +278,10 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_time(tmp_path):
     with pytest.warns(UserWarning, match="Features could not be cached"):
         features = fitted.transform(IMAGES)
     np.testing.assert_array_equal(features, encoder().fit_transform(IMAGES))
+    with pytest.warns(UserWarning, match="A result could not be cached"):
+        trained = encoder(tmp_path, max_epochs=1).fit(IMAGES, Y)
+    expected = encoder(max_epochs=1).fit(IMAGES, Y)
+    np.testing.assert_array_equal(trained.head_weight_, expected.head_weight_)
 
 
 def test_few_large_shards(tmp_path, monkeypatch):

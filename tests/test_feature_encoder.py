@@ -620,6 +620,12 @@ def refuses(encoder, X, message, y=None, error=ValueError):
         ),
         ({"weights": "nothing.pth"}, RGB, FileNotFoundError, "no such file"),
         (
+            {"backbone": TinyNet().double()},
+            RGB,
+            ValueError,
+            r"TinyNet has weights of torch.float64, and refuses .* Call \.float\(\)",
+        ),
+        (
             {"backbone": TinyNet(), "backbone_kwargs": {"width": 3}},
             RGB,
             ValueError,

@@ -18,7 +18,8 @@ def load_weights(module, path):
     """Load a file into a network and return the linear head that came with it.
 
     Every tensor of the network must be in the file and the other way round, but for
-    the head, which a backbone has no use for.
+    the head, which a backbone has no use for. A head of more than one linear layer
+    (LeViT's normalises first) is left out as a whole.
 
     Parameters
     ----------
@@ -36,7 +37,10 @@ def load_weights(module, path):
     state = read_state_dict(path)
     expected = module.state_dict()
     head_names = _head_names(module)
+    around = _names_around(head_names, state, expected)
     head = _take_head(state, head_names)
+    for name in around:
+        del state[name]
     missing = [
         name
         for name in expected.keys() - state.keys() - head_names
@@ -49,15 +53,17 @@ def load_weights(module, path):
         if state[name].shape != expected[name].shape
     ]
     if missing or unexpected or misshapen:
+        saved = any(name.startswith("backbone.") for name in unexpected)
         raise ValueError(
             f"weights={os.fspath(path)!r} do not fit the backbone."
             + _list_some("Missing", missing)
             + _list_some("Unexpected", unexpected)
             + _list_some("Of another shape", misshapen)
             + " Check `backbone` and `backbone_kwargs`."
+            + " Files of FeatureEncoder.save are for FeatureEncoder.load." * saved
         )
     module.load_state_dict(state, strict=False)
-    return head
+    return None if around else head
 
 
 def _head_names(module):
@@ -65,6 +71,19 @@ def _head_names(module):
     heads = config.get("classifier") or ()
     heads = (heads,) if isinstance(heads, str) else heads
     return {f"{head}.{kind}" for head in heads for kind in ("weight", "bias")}
+
+
+def _names_around(head_names, state, expected):
+    """Name what stands beside the head in a module that the network lacks."""
+    prefixes = {
+        f"{name.rsplit('.', 2)[0]}." for name in head_names if name.count(".") > 1
+    }
+    lacking = tuple(
+        prefix
+        for prefix in prefixes
+        if not any(name.startswith(prefix) for name in expected)
+    )
+    return {name for name in state.keys() - head_names if name.startswith(lacking)}
 
 
 def _take_head(state, head_names):

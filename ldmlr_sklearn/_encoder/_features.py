@@ -76,6 +76,14 @@ def count_features(network, pixels, source, name):
         with torch.no_grad():
             features = extract_features(network.eval(), images)
     except Exception as error:
+        dtypes = {parameter.dtype for parameter in network.parameters()}
+        if dtypes - {torch.float32}:
+            others = sorted(str(dtype) for dtype in dtypes - {torch.float32})
+            raise ValueError(
+                f"The backbone {name} has weights of {', '.join(others)}, and refuses "
+                f"images of torch.float32: {error}. Call .float() on it; `precision` "
+                "sets that of its products."
+            ) from error
         # Networks refuse a size in as many ways as there are networks.
         height, width = pixels.size
         reason = f"{type(error).__name__}: {error}".rstrip(".")
