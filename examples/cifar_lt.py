@@ -11,6 +11,7 @@ way by itself.
 """
 
 import argparse
+import sys
 import time
 
 import comparison
@@ -23,6 +24,20 @@ FIGURE = "cifar_lt_features.png"
 SPLIT_KEYS = comparison.Split._fields
 
 
+def load(path):
+    """Return a split of images, and class -> its name."""
+    with np.load(path) as file:
+        missing = sorted(set(SPLIT_KEYS) - set(file.files))
+        if missing:
+            raise ValueError(
+                f"{path} lacks {', '.join(missing)}. Expected {', '.join(SPLIT_KEYS)}."
+            )
+        images = comparison.Split(*(file[key] for key in SPLIT_KEYS))
+        classes = np.unique(images.y_train).tolist()
+        titles = file["classes"] if "classes" in file else classes
+    return images, dict(zip(classes, titles, strict=True))
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -31,18 +46,20 @@ def main(argv=None):
     parser.add_argument("--weights", required=True)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args(argv)
-
-    with np.load(arguments.images) as file:
-        images = comparison.Split(*(file[key] for key in SPLIT_KEYS))
-        classes = np.unique(images.y_train).tolist()
-        titles = file["classes"] if "classes" in file else classes
-        names = dict(zip(classes, titles, strict=True))
-    print(comparison.describe(images))
+    if arguments.seeds < 1:
+        parser.error(f"--seeds must be at least 1. Got {arguments.seeds}.")
 
     encoder = FeatureEncoder("cifar_resnet32", weights=arguments.weights, verbose=1)
+    try:
+        images, names = load(arguments.images)
+        encoder.fit(images.X_train)
+    except (OSError, ValueError) as error:
+        sys.exit(f"cifar_lt.py: {error}")
+    print(comparison.describe(images))
+
     start = time.perf_counter()
     features = images._replace(
-        X_train=encoder.fit(images.X_train).transform(images.X_train),
+        X_train=encoder.transform(images.X_train),
         X_test=encoder.transform(images.X_test),
     )
     print(f"Encoded in {time.perf_counter() - start:.0f} s")

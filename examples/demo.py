@@ -102,6 +102,11 @@ def load(path):
             f"{classes.tolist()}."
         )
     if isinstance(loaded, Split):
+        unknown = sorted(set(loaded.y_test.tolist()) - set(classes.tolist()))
+        if unknown:
+            raise ValueError(
+                f"{path} has test rows of classes without training rows: {unknown}."
+            )
         return lambda seed: loaded
     return lambda seed: split_rows(*loaded, seed)
 

@@ -34,6 +34,7 @@ and options are the same.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -59,6 +60,7 @@ from ldmlr_sklearn.sampling_strategies import RatioStrategy
 
 OUT = Path(__file__).parent / "benchmarks" / "paper"
 SHARES = (0.1, 0.2, 0.5, 1.0)
+OF_ENCODER = "weights mirror train epochs batch_size precision image_size".split()
 
 
 def over_seeds(run, name, split, options, **more):
@@ -110,7 +112,8 @@ def table1(options):
 
 
 def table2(options):
-    split = paper_data.load_lists(*options.lists, options.root)
+    with told_in_a_line():
+        split = paper_data.load_lists(*options.lists, options.root)
     name = named_data(options.lists[0], options)
     options.test_rows[name] = paper_runs.test_rows(split)
     known = TABLE_2 if is_imagenet_lt(split.y_train) else {}
@@ -232,10 +235,30 @@ def named_data(path, options):
     return name
 
 
+@contextlib.contextmanager
+def told_in_a_line():
+    """End with what is wrong with files and options, without a traceback."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"reproduce_paper.py: {error}") from error
+
+
 def load_all(options):
     for path in options.data:
         name = named_data(path, options)
-        split = paper_data.load_split(path, options.factor)
+        with told_in_a_line():
+            split = paper_data.load_split(path, options.factor)
+        of_encoder = [
+            f"--{option.replace('_', '-')}"
+            for option in OF_ENCODER
+            if getattr(options, option)
+        ]
+        if of_encoder and paper_data.is_features(split):
+            raise SystemExit(
+                f"{path} holds features, so that {', '.join(of_encoder)} would do "
+                "nothing. Give an .npz of images, or leave them out."
+            )
         options.test_rows[name] = paper_runs.test_rows(split)
         yield name, split
 
@@ -269,7 +292,8 @@ def encode(name, split, options, recipe=None, keep=False):
         memory=options.out / "runs",
         verbose=1,
     )
-    features, seconds = paper_data.encode(split, encoder)
+    with told_in_a_line():
+        features, seconds = paper_data.encode(split, encoder)
     return (features, encoder) if keep else (features, seconds)
 
 
@@ -278,6 +302,13 @@ def save_features(path, split):
     if split.head is not None:
         arrays |= dict(head_weight=split.head[0], head_bias=split.head[1])
     np.savez(path, **arrays)
+
+
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
 
 
 def parse(arguments):
@@ -292,27 +323,30 @@ def parse(arguments):
             command.add_argument("--root", default=None)
         else:
             command.add_argument("data", nargs="+", help="features, images, archives")
-        command.add_argument("--seeds", type=int, default=5)
+        command.add_argument("--seeds", type=positive, default=5)
         command.add_argument("--factor", type=float, help="make images long-tailed")
         command.add_argument("--weights", help="file of a trained backbone's weights")
         command.add_argument(
             "--mirror", action="store_true", help="encode mirror images as well"
         )
         command.add_argument("--train", action="store_true", help="train the encoder")
-        command.add_argument("--epochs", type=int, help="in place of the recipe's")
-        command.add_argument("--batch-size", type=int, help="of encoding and training")
-        command.add_argument("--precision", help="of the encoder, such as bfloat16")
-        command.add_argument("--image-size", type=int)
+        command.add_argument("--epochs", type=positive, help="if not the recipe's")
+        command.add_argument(
+            "--batch-size", type=positive, help="of encoding and training"
+        )
+        precisions = ("float32", "bfloat16", "float16")
+        command.add_argument("--precision", choices=precisions, help="of the encoder")
+        command.add_argument("--image-size", type=positive)
         backbone = "imagenet_resnet10" if name == "table2" else "cifar_resnet32"
         command.add_argument("--backbone", default=backbone)
-        command.add_argument("--head-epochs", type=int, default=30)
+        command.add_argument("--head-epochs", type=positive, default=30)
         command.add_argument("--max-steps", type=int, help="of the over-sampler")
         # Its authors start g at 0 on CIFAR-LT and at -1 on ImageNet-LT.
         start = -1.0 if name == "table2" else 0.0
         command.add_argument("--concentration", type=float, default=start)
         command.add_argument("--out", type=Path, default=OUT)
         if name in ("image-space", "steps"):
-            command.add_argument("--per-class", type=int, default=500)
+            command.add_argument("--per-class", type=positive, default=500)
         if name == "image-space":
             command.add_argument(
                 "--budgets",
@@ -324,16 +358,16 @@ def parse(arguments):
             command.add_argument("--guidance", type=float, default=1.0)
         if name == "figure3":
             command.add_argument(
-                "--after", type=int, nargs="+", default=[10, 50, 150, 500]
+                "--after", type=positive, nargs="+", default=[10, 50, 150, 500]
             )
         if name == "steps":
-            command.add_argument("--ddim", type=int, nargs="*", default=[5, 10, 50])
-            command.add_argument("--ddpm", type=int, nargs="*", default=[50, 1000])
+            command.add_argument(
+                "--ddim", type=positive, nargs="*", default=[5, 10, 50]
+            )
+            command.add_argument("--ddpm", type=positive, nargs="*", default=[50, 1000])
     options = parser.parse_args(arguments)
     options.max_steps = options.max_steps or "auto"
     options.test_rows = {}  # name of the data -> classes and groups of its test rows
-    if options.seeds < 1:
-        parser.error(f"--seeds must be at least 1. Got {options.seeds}")
     return options
 
 

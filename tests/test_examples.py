@@ -145,6 +145,10 @@ def test_demo_refuses_what_it_cannot_read(quick, tmp_path, capsys):
     (tmp_path / "one" / "dog" / "1.png").write_text("no picture")
     with pytest.raises(SystemExit, match=r"1\.png"):
         main(["--data", str(tmp_path / "one")])
+    for part, class_ in (("train", "cat"), ("train", "dog"), ("test", "fox")):
+        write_images(tmp_path / "both" / part, {class_: 2})
+    with pytest.raises(SystemExit, match=r"classes without training rows: \['fox'\]"):
+        main(["--data", str(tmp_path / "both")])
     with pytest.raises(SystemExit):
         main(["--seeds", "0"])
     assert "--seeds must be at least 1. Got 0" in capsys.readouterr().err
@@ -207,6 +211,22 @@ def test_cifar_script_goes_the_whole_way(quick, tmp_path, capsys):
     assert "31 training rows, 3 classes of 20 to 3 rows" in printed
     assert "LDMLRClassifier from images to predictions" in printed
     assert (tmp_path / "cifar_lt_features.png").exists()
+
+
+def test_cifar_script_refuses_what_it_cannot_read(script, tmp_path, capsys):
+    main = script("cifar_lt").main
+    np.savez(
+        tmp_path / "half.npz", X_train=np.zeros((3, 8, 8, 3)), y_train=np.arange(3)
+    )
+    for name, message in (
+        ("nothing.npz", "No such file"),
+        ("half.npz", r"half.npz lacks X_test, y_test\. Expected X_train"),
+    ):
+        with pytest.raises(SystemExit, match=f"^cifar_lt.py: .*{message}"):
+            main([str(tmp_path / name), "--weights", "w.pth"])
+    with pytest.raises(SystemExit):
+        main(["images.npz", "--weights", "w.pth", "--seeds", "0"])
+    assert "--seeds must be at least 1. Got 0" in capsys.readouterr().err
 
 
 @pytest.mark.slow

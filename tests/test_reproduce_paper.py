@@ -434,10 +434,39 @@ def test_make_paper_runs_what_the_guide_lists(reproduce):
 def test_refusals(reproduce, capsys):
     with pytest.raises(SystemExit, match="Images need --weights"):
         reproduce("groups", images())
+    for option, value in (("--seeds", "0"), ("--head-epochs", "0"), ("--epochs", "-1")):
+        with pytest.raises(SystemExit):
+            reproduce.module.main(["groups", "a.npz", option, value])
+        told = f"argument {option}: must be at least 1, got {value}"
+        assert told in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        reproduce.module.main(["groups", "a.npz", "--seeds", "0"])
-    assert "--seeds must be at least 1. Got 0" in capsys.readouterr().err
+        reproduce.module.main(["groups", "a.npz", "--precision", "half"])
+    assert "--precision: invalid choice: 'half'" in capsys.readouterr().err
     X, y = rows((4, 4))
     np.savez("odd.npz", X_train=X, y_train=y, X_test=X, y_test=y + 1)
     with pytest.raises(SystemExit, match="test rows of classes that are not trained"):
         reproduce("groups", "odd.npz")
+
+
+def test_files_that_are_wrong_are_told_in_a_line(reproduce):
+    np.savez("half.npz", X_train=np.eye(3), y_train=np.arange(3))
+    for arguments, message in (
+        (["groups", "nothing.npz"], "nothing.npz"),
+        (["groups", "half.npz"], "half.npz lacks X_test, y_test. Expected X_train"),
+        (["groups", "nothing.tar.gz"], "nothing.tar.gz"),
+        (["table2", "--lists", "train.txt", "test.txt"], "train.txt"),
+        (["groups", images(), "--weights", "nothing.pth"], "there is no such file"),
+        (
+            ["groups", images(), "--weights", weights(), "--backbone", "resnot"],
+            "is not the name of a timm network",
+        ),
+    ):
+        with pytest.raises(SystemExit, match=f"^reproduce_paper.py: .*{message}"):
+            reproduce(*arguments)
+
+
+def test_features_need_no_encoder(reproduce):
+    message = "features.npz holds features, so that --train, --epochs would do nothing"
+    with pytest.raises(SystemExit, match=message):
+        reproduce("groups", features(), "--train", "--epochs", "3")
+    assert not list(Path("out").glob("*"))

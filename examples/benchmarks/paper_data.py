@@ -57,6 +57,12 @@ def load_split(path, imbalance_factor=None):
     path = Path(path)
     if path.suffix == ".npz":
         with np.load(path) as file:
+            missing = [key for key in Split._fields[:4] if key not in file]
+            if missing:
+                raise ValueError(
+                    f"{path} lacks {', '.join(missing)}. Expected X_train, y_train, "
+                    f"X_test and y_test, got {', '.join(file.files) or 'nothing'}."
+                )
             head = None
             if "head_weight" in file:
                 head = file["head_weight"], file["head_bias"]
