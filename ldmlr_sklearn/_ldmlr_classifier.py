@@ -280,6 +280,14 @@ class LDMLRClassifier(
                 f"{self.classifier!r} is given. Leave one of them at None."
             )
 
+        if hasattr(self.classifier, "__sklearn_tags__"):
+            kind = get_tags(self.classifier).estimator_type
+            if kind not in ("classifier", None):
+                raise ValueError(
+                    f"classifier={self.classifier!r} is a {kind}. Expected a "
+                    "classifier."
+                )
+
         self.encoder_ = None
         if self.encoder is not None:
             # What a fit without an encoder left; the encoder has its own.

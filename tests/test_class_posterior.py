@@ -39,6 +39,18 @@ def test_probabilities_sum_to_one():
     assert np.argmax(own) == 2
 
 
+def test_weights_count_within_a_class_alone():
+    X, codes = gaussians((60, 30, 20), [(-1, 0.5), (1, 0), (0, 1)])
+    weights = np.random.default_rng(0).random(len(codes)) + 0.1
+    found, scaled, plain = (
+        ClassPosterior(X, codes, np.random.RandomState(0), given)
+        for given in (weights, weights * np.array([1, 10, 0.1])[codes], None)
+    )
+    np.testing.assert_allclose(scaled.weight, found.weight, atol=1e-3)
+    np.testing.assert_allclose(scaled.bias, found.bias, atol=1e-3)
+    assert np.abs(plain.weight - found.weight).max() > 0.01
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_penalty_is_that_of_a_head_pulled_to_zero(n_classes):
     counts = (60, 30, 20)[:n_classes]

@@ -20,7 +20,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -469,6 +469,10 @@ def test_pickle_round_trip(data):
         (
             dict(oversampler=NOTHING, classifier=LinearSVC()),
             "LinearSVC has no predict_proba",
+        ),
+        (
+            dict(classifier=Ridge()),
+            r"classifier=Ridge\(\) is a regressor. Expected a classifier",
         ),
     ],
 )

@@ -75,6 +75,7 @@ def test_takes_strings_lists_and_series(prediction):
     ("arguments", "message"),
     [
         ({"y_pred": [0]}, "inconsistent numbers of samples"),
+        ({"y_true": [], "y_pred": []}, "y_true has no labels"),
         ({"y_pred": ["a", "b"]}, "Mix of label input types"),
         ({"y_true": [0.1, 0.2]}, "Unknown label type: continuous"),
         ({"few": 101}, "few must not be above many. Got few=101 and many=100"),

@@ -222,6 +222,10 @@ def test_takes_lists_frames_and_integers_and_leaves_them_alone(rng, function):
         ),
         ({"X_real": [[0.0, np.nan]] * 9}, "Input X_real contains NaN"),
         ({"X_generated": [[0.0, np.inf]]}, "Input X_generated contains infinity"),
+        (
+            {"X_real": [[0.0, -1e200]] * 9},
+            r"X_real holds numbers up to 1e\+200, ",
+        ),
         ({"X_generated": np.zeros((0, 2))}, "Found array with 0 sample"),
         ({"X_real": np.zeros(9)}, "Expected 2D array, got 1D array instead"),
         (

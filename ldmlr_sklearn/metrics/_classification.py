@@ -130,7 +130,7 @@ def shot_accuracy(
     Raises
     ------
     ValueError
-        If the lengths of `y_true` and `y_pred` differ, if labels of different kinds
+        If `y_true` is empty or `y_pred` of another length, if labels of different kinds
         meet, or if `few` is above `many`.
 
     See Also
@@ -153,6 +153,8 @@ def shot_accuracy(
     """
     check_consistent_length(y_true, y_pred)
     y_true, y_pred, y_train = map(column_or_1d, (y_true, y_pred, y_train))
+    if np.size(y_true) == 0:
+        raise ValueError("y_true has no labels. Expected one row to score at least.")
     check_classification_targets(y_true)
     unique_labels(y_true, y_pred, y_train)  # refuses strings among numbers
 

@@ -8,6 +8,8 @@ from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array
 
+MAX_SIZE = 1e150  # of a number: squares of larger ones overflow
+
 
 def check_rows(**arrays: ArrayLike) -> list[np.ndarray]:
     """Check arrays given by their names and return them as float64."""
@@ -20,6 +22,12 @@ def check_rows(**arrays: ArrayLike) -> list[np.ndarray]:
             raise ValueError(
                 f"{name} must be of shape (n_samples, n_features). Got shape "
                 f"{rows.shape}: encode images first, with FeatureEncoder."
+            )
+        largest = np.abs(rows).max(initial=0)
+        if largest > MAX_SIZE:
+            raise ValueError(
+                f"{name} holds numbers up to {largest:g}, the squares of which "
+                "overflow. Bring the rows to another scale, as StandardScaler does."
             )
     if len({rows.shape[1] for rows in checked}) > 1:
         found = ", ".join(
