@@ -412,14 +412,16 @@ class Recorder(torch.nn.Module):
 
 
 @pytest.mark.parametrize("label_dropout", [0.0, 0.25, 0.9])
-def test_training_shows_a_share_of_the_rows_without_their_label(label_dropout):
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_training_shows_classes_and_labels_at_their_shares(power, label_dropout):
     network, sizes = Recorder(), [90, 9, 1]
     x0 = torch.arange(3.0).repeat_interleave(torch.tensor(sizes))[:, None]
     options = dict(label_dropout=label_dropout, n_steps=60, batch_size=100)
-    list(training(network, x0, sizes, class_sampling=1.0, **options))
+    list(training(network, x0, sizes, class_sampling=power, **options))
     labels = torch.cat([labels for *_, labels in network.seen])
     share = torch.bincount(labels, minlength=4) / len(labels)
-    kept = (1 - label_dropout) * torch.tensor([0.9, 0.09, 0.01])
+    shown = torch.tensor(sizes) ** power
+    kept = (1 - label_dropout) * shown / shown.sum()
     expected = torch.cat([kept, torch.tensor([label_dropout])])
     torch.testing.assert_close(share, expected, atol=0.02, rtol=0)
 

@@ -365,6 +365,7 @@ def test_values_that_look_like_those_of_the_unit_scale(fitted):
         (RGB / 510, RGB / 255 * 1.3 - 0.15),
         (SIXTEEN_BIT // 4, SIXTEEN_BIT),  # darker ones in training
         (STANDARDISED, 2 * STANDARDISED),
+        (RGB / 25.5 - 9.5, 20.0 - RGB / 25.5),  # largest on the other side
         (RGB * 1.0, RGB * 0.0),  # black
         (SIXTEEN_BIT, np.minimum(RGB, 1).astype(np.uint16)),
     ],

@@ -237,6 +237,22 @@ def test_accelerate_without_a_launcher_is_one_process():
     np.testing.assert_allclose(alone.head_weight_, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("augmentation", ["crop_flip", None])
+def test_every_process_varies_its_images_in_its_own_way(augmentation, monkeypatch):
+    class One(Processes):
+        device = torch.device("cpu")
+
+    curves = []
+    for index in (0, -1):  # of one process both are the first, and see the same rows
+        process = One()
+        process.index = index
+        monkeypatch.setattr(Processes, "launched", lambda process=process: process)
+        model = encoder(max_epochs=1, augmentation=augmentation)
+        model.set_params(device="accelerate").fit(X, Y)
+        curves.append(model.loss_curve_[0])
+    assert (curves[0] == curves[1]) == (augmentation is None)
+
+
 def test_too_many_processes(monkeypatch):
     class Many(Processes):
         count, device = 20, torch.device("cpu")
