@@ -269,12 +269,13 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
                 self.loss, X.shape[1], len(self.classes_), self.concentration
             )
         linear = isinstance(layer, torch.nn.Linear)
-        scaler = StandardScaler(with_mean=linear, with_std=linear).fit(X)
+        scaler = StandardScaler(with_mean=linear, with_std=linear)
+        scaler.set_output(transform="default").fit(X)
         losses = train_head(
             layer.to(device),
             to_tensor(scaler.transform(X)),
             to_tensor(codes, torch.int64),
-            to_tensor(weights),
+            to_tensor(weights / weights.mean()),
             shift=logit_shift(self.loss, to_tensor(prior), self.tau),
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,

@@ -133,7 +133,9 @@ class _BalancedBatches(_ShuffledBatches):
             ]
             taken[:, code] = torch.cat(shuffled)[:n_turns]
         # Which classes a turn that is cut off still shows is left to chance.
-        keys = torch.rand(n_turns, n_classes, generator=self.generator)
+        keys = torch.rand(
+            n_turns, n_classes, generator=self.generator, dtype=torch.float32
+        )
         return taken.gather(1, keys.argsort(dim=1)).flatten()[:n_rows]
 
 

@@ -3,6 +3,7 @@
 """Linear heads on features."""
 
 import numpy as np
+from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -19,6 +20,7 @@ PULL = 0.1
 # columns over n if they are more: the less the rows say of each weight, the less a
 # model of their distribution adds to it.
 ROWS_OF_PULL = 100
+MAX_SIZE = 1e150  # of features
 
 
 def pull_to_real_rows(n_rows, n_features):
@@ -36,6 +38,22 @@ def one_row_a_class(weight, bias):
     return np.vstack([-weight, weight]) / 2, np.r_[-bias, bias] / 2
 
 
+def _as_array(X):
+    return X.toarray() if sparse.issparse(X) else np.asarray(X)
+
+
+def _as_rows(X):
+    """Return features as an array; refuse those whose squares cannot be summed."""
+    X = _as_array(X)
+    largest = float(np.abs(X).max(initial=0))
+    if largest > MAX_SIZE:
+        raise ValueError(
+            f"The features have numbers up to {largest:g}, squares of which overflow. "
+            "Bring them to another scale before."
+        )
+    return X
+
+
 def fitted_head(X, y, sample_weight):
     """Fit softmax regression to standardised features.
 
@@ -51,7 +69,8 @@ def fitted_head(X, y, sample_weight):
         For features as they are.
     bias : ndarray of shape (n_classes,)
     """
-    scaler = StandardScaler()
+    X = _as_rows(X)
+    scaler = StandardScaler().set_output(transform="default")
     C = 1 / (L2_PER_ROW * sample_weight.sum())
     head = LogisticRegression(C=C, max_iter=200)
     head.fit(scaler.fit_transform(X), y, sample_weight)
@@ -92,9 +111,9 @@ class AnchoredHead(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y, sample_weight=None):
         """Fit to X (n_samples, n_features), y (n_samples,) and weights (n_samples,)."""
-        X = np.asarray(X)
+        X = _as_rows(X)
         self.classes_, codes = np.unique(y, return_inverse=True)
-        scaler = StandardScaler().fit(X)
+        scaler = StandardScaler().set_output(transform="default").fit(X)
         Z = scaler.transform(X)
         # In the dtype of Z: X may hold whole numbers, which a weight must not become.
         start = X @ self.weight.T.astype(Z.dtype) + self.bias.astype(Z.dtype)
@@ -131,7 +150,7 @@ class AnchoredHead(ClassifierMixin, BaseEstimator):
         return self
 
     def _logits(self, X):
-        return np.asarray(X) @ self.coef_.T + self.intercept_
+        return _as_array(X) @ self.coef_.T + self.intercept_
 
     def decision_function(self, X):
         """Return logits (n_samples, n_classes), if binary their difference."""

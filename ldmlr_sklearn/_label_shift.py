@@ -13,8 +13,12 @@ References
 from collections.abc import Mapping
 
 import numpy as np
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC, NuSVC
 
 ESTIMATED_PRIORS = ("em", "mapls")
 # 1 − λ of MAPLS.
@@ -62,6 +66,7 @@ def resolve_prior(prior, classes, train_prior):
             f"target_prior={prior.tolist()} is not a distribution. Expected finite "
             "numbers, none below 0, with a sum above 0."
         )
+    prior = prior / prior.max()  # whose sum is finite
     return prior / prior.sum()
 
 
@@ -72,8 +77,8 @@ def own_prior(classifier, default):
     ----------
     classifier : classifier
         Looked at for `target_prior_`, `class_prior_`, `priors_`, which is what
-        discriminant analysis calls it, and `class_weight`, through pipelines,
-        searches and frozen estimators.
+        discriminant analysis calls it, `class_log_prior_` of naive Bayes, and
+        `class_weight`, through pipelines, searches and frozen estimators.
 
     default : ndarray of shape (n_classes,)
         The frequencies in the rows that it was fitted to.
@@ -81,12 +86,18 @@ def own_prior(classifier, default):
     Returns
     -------
     ndarray of shape (n_classes,)
+        See `check_known_prior` for what they cannot be told of.
     """
     *_, classifier = _layers(classifier)
     for name in ("target_prior_", "class_prior_", "priors_"):
         prior = getattr(classifier, name, None)
         if np.shape(prior) == np.shape(default):
             return prior
+    log_prior = getattr(classifier, "class_log_prior_", None)
+    if np.shape(log_prior) == np.shape(default):
+        return np.exp(log_prior)
+    if _is_calibrated(classifier):
+        return default
     class_weight = getattr(classifier, "class_weight", None)
     if isinstance(class_weight, str):  # "balanced", or balanced in every tree
         return np.full(len(default), 1 / len(default))
@@ -95,6 +106,13 @@ def own_prior(classifier, default):
         weighted = default * [class_weight.get(label, 1) for label in labels]
         return weighted / weighted.sum()
     return default
+
+
+def _is_calibrated(classifier):
+    """Tell whether probabilities were fitted to the rows whatever the class weights."""
+    if isinstance(classifier, CalibratedClassifierCV):
+        return classifier.method in ("sigmoid", "isotonic")
+    return isinstance(classifier, SVC | NuSVC)
 
 
 def _layers(classifier):
@@ -106,13 +124,17 @@ def _layers(classifier):
         inner = classifier.steps[-1][1]
     elif isinstance(classifier, FrozenEstimator):
         inner = classifier.estimator
+    elif isinstance(classifier, FixedThresholdClassifier | TunedThresholdClassifierCV):
+        inner = classifier.estimator_
+    elif isinstance(classifier, StackingClassifier):
+        inner = classifier.final_estimator_
     elif hasattr(classifier, "best_estimator_"):
         inner = classifier.best_estimator_
     if inner is not None:
         yield from _layers(inner)
 
 
-def check_known_prior(classifier, prior, classes):
+def check_known_prior(classifier, prior, classes, *, is_weighted):
     """Refuse to exchange a prior that is not known, or that lacks a class.
 
     Parameters
@@ -125,12 +147,16 @@ def check_known_prior(classifier, prior, classes):
 
     classes : ndarray of shape (n_classes,)
 
+    is_weighted : bool
+        Whether weights of rows changed the class frequencies.
+
     Raises
     ------
     ValueError
-        If a part of the classifier resamples its rows, or an entry of `prior` is 0.
+        If a part of the classifier resamples its rows, or has a `class_weight` of
+        unknown effect, or if an entry of `prior` is 0.
     """
-    for part in _layers(classifier):
+    for part in [*_layers(classifier), *_parts_within(classifier)]:
         resamples = hasattr(part, "fit_resample") or hasattr(part, "sampling_strategy")
         if resamples:
             raise ValueError(
@@ -139,6 +165,7 @@ def check_known_prior(classifier, prior, classes):
                 "exchanged. Correct the classifier alone, as in make_pipeline(sampler, "
                 "LabelShiftClassifier(classifier)), or leave the correction out."
             )
+    _check_class_weights(classifier, is_weighted)
     if (prior == 0).any():
         absent = classes[prior == 0].tolist()
         raise ValueError(
@@ -146,6 +173,31 @@ def check_known_prior(classifier, prior, classes):
             "exchange can raise. Leave their rows out, or give them a weight "
             "above 0."
         )
+
+
+def _parts_within(classifier):
+    """Return the parameters of what a classifier ends in, such as a bagged pipeline."""
+    *_, classifier = _layers(classifier)
+    if _is_calibrated(classifier) or not hasattr(classifier, "get_params"):
+        return []
+    return classifier.get_params().values()
+
+
+def _check_class_weights(classifier, is_weighted):
+    """Refuse weights of classes of which `own_prior` does not know what they do."""
+    *_, classifier = _layers(classifier)
+    if _is_calibrated(classifier) or not hasattr(classifier, "get_params"):
+        return
+    for name, value in classifier.get_params().items():
+        within = name.endswith("__class_weight") and value is not None
+        balanced = name == "class_weight" and isinstance(value, str)
+        if within or (balanced and is_weighted):
+            beside = "" if within else ", beside weights of rows"
+            raise ValueError(
+                f"{type(classifier).__name__} has {name}={value!r}{beside}: for which "
+                "class frequencies its probabilities are is not known, so that these "
+                f"cannot be exchanged. Set {name}=None, or leave the correction out."
+            )
 
 
 def exchange_prior(proba, prior, target_prior):

@@ -31,6 +31,7 @@ from ldmlr_sklearn._label_shift import (
     resolve_prior,
 )
 from ldmlr_sklearn._typing import RowsOrImages, TargetPrior
+from ldmlr_sklearn._weighted_parts import weight_params
 
 
 class LabelShiftClassifier(
@@ -159,7 +160,7 @@ class LabelShiftClassifier(
             Labels.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights, handed to the classifier if given.
+            Weights, handed to the classifier if given; of a pipeline, to the last step.
 
         Returns
         -------
@@ -170,14 +171,15 @@ class LabelShiftClassifier(
         ------
         ValueError
             If `target_prior` does not fit the classes, if a label is missing, if the
-            classifier resamples its rows, or if it refuses them.
+            classifier resamples its rows, has a `class_weight` in a part of an
+            ensemble or beside `sample_weight`, or refuses the rows or their weights.
         """
         with unchanged_on_failure(self):
             check_labels(y)
-            fit_params = {}
+            estimator, fit_params = clone(self.estimator), {}
             if sample_weight is not None:
-                fit_params["sample_weight"] = sample_weight
-            self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
+                fit_params = weight_params(estimator, sample_weight)
+            self.estimator_ = estimator.fit(X, y, **fit_params)
             labels = column_or_1d(y)
             check_classification_targets(labels)
             self.classes_ = self.estimator_.classes_
@@ -189,8 +191,14 @@ class LabelShiftClassifier(
                 )
             weights = check_row_weights(sample_weight, labels[:, None])
             seen = np.bincount(codes, weights)
-            self.train_prior_ = own_prior(self.estimator_, seen / seen.sum())
-            check_known_prior(self.estimator_, self.train_prior_, self.classes_)
+            seen = seen / seen.sum()
+            self.train_prior_ = own_prior(self.estimator_, seen)
+            check_known_prior(
+                self.estimator_,
+                self.train_prior_,
+                self.classes_,
+                is_weighted=not np.allclose(seen, np.bincount(codes) / len(codes)),
+            )
             self.target_prior_ = resolve_prior(
                 self.target_prior, self.classes_, self.train_prior_
             )

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from ldmlr_sklearn._cached_training import recall_or_train
 from ldmlr_sklearn._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from ldmlr_sklearn._diffusion_parameters import SamplingParameters, TrainingParameters
 from ldmlr_sklearn._diffusion_training import ARCHITECTURE
 from ldmlr_sklearn._documentation import DocumentationLinkMixin
 from ldmlr_sklearn._fitting import (
@@ -40,10 +41,6 @@ from ldmlr_sklearn._frames import Containers, check_containers, is_polars
 from ldmlr_sklearn._oversampler_file import load_oversampler, save_oversampler
 from ldmlr_sklearn._result_cache import cache_folder
 from ldmlr_sklearn._torch_utils import resolve_device
-from ldmlr_sklearn._trained_diffusion import (
-    SamplingParameters,
-    TrainingParameters,
-)
 from ldmlr_sklearn._typing import (
     Counts,
     FilePath,

@@ -344,11 +344,18 @@ class LDMLRClassifier(
                 "sampling_strategy='auto', or set target_prior=None."
             )
         self.classifier_ = classifier.fit(features, labels, **fit_params)
+        by_number = np.bincount(seen_codes) / len(seen_codes)
+        is_weighted = not np.allclose(self.effective_prior_, by_number)
         self.effective_prior_ = own_prior(self.classifier_, self.effective_prior_)
         if target_prior is None:
             self.target_prior_ = self.effective_prior_
         else:
-            check_known_prior(self.classifier_, self.effective_prior_, self.classes_)
+            check_known_prior(
+                self.classifier_,
+                self.effective_prior_,
+                self.classes_,
+                is_weighted=is_weighted,
+            )
         return self
 
     def _check(self, X, y):

@@ -40,9 +40,11 @@ class CosineLayer(nn.Module):
 
     def __init__(self, n_features, n_classes):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_classes, n_features))
+        self.weight = nn.Parameter(
+            torch.empty(n_classes, n_features, dtype=torch.float32)
+        )
         nn.init.normal_(self.weight, std=1 / math.sqrt(n_features))
-        self.raw_scale = nn.Parameter(torch.tensor(self.START))
+        self.raw_scale = nn.Parameter(torch.tensor(self.START, dtype=torch.float32))
 
     def scale(self):
         return F.softplus(self.raw_scale) + 1
@@ -72,7 +74,7 @@ class WCDASLayer(CosineLayer):
 
     def __init__(self, n_features, n_classes, concentration=0.0):
         super().__init__(n_features, n_classes)
-        start = torch.full((n_classes,), float(concentration))
+        start = torch.full((n_classes,), float(concentration), dtype=torch.float32)
         self.raw_concentration = nn.Parameter(start)
 
     def gamma(self):
@@ -105,7 +107,7 @@ def make_layer(loss, n_features, n_classes, concentration=0.0):
         return WCDASLayer(n_features, n_classes, concentration)
     if loss == "cosine":
         return CosineLayer(n_features, n_classes)
-    return nn.Linear(n_features, n_classes)
+    return nn.Linear(n_features, n_classes, dtype=torch.float32)
 
 
 def logit_shift(loss, prior, tau=1.0):

@@ -75,7 +75,10 @@ def generator_from(seed, device="cpu"):
 
 @contextmanager
 def borrowed_generator(seed, device):
-    """Seed torch's global generators inside the block and restore them after it."""
+    """Seed torch's global generators inside the block and restore them after it.
+
+    The default dtype as well, at which networks are made: it is float32 inside.
+    """
     gpus = []
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -85,7 +88,12 @@ def borrowed_generator(seed, device):
         torch.default_generator.manual_seed(seed)
         for index in gpus:
             torch.cuda.default_generators[index].manual_seed(seed)
-        yield
+        default_dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default_dtype)
 
 
 def to_tensor(array, dtype=torch.float32):

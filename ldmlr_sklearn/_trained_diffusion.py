@@ -4,7 +4,6 @@
 
 import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from joblib.parallel import get_active_backend
 
 from ldmlr_sklearn._class_posterior import ClassPosterior, choose
 from ldmlr_sklearn._columns import Columns
+from ldmlr_sklearn._diffusion_parameters import TrainingParameters
 from ldmlr_sklearn._guidance import guidance_from_recall
 from ldmlr_sklearn._torch_utils import (
     generator_from,
@@ -33,65 +33,6 @@ from ldmlr_sklearn.diffusion import (
 # little beside it; few enough for what the network makes of them to stay in a cache.
 CHUNK_ROWS = 32_768
 CHUNK_NUMBERS = 2**21
-
-# With more rows than this, half as many steps of twice the rows train as well, and
-# faster: larger products cost less a row. With fewer rows each step counts.
-MANY_ROWS = 5_000
-# Rows shown in training at most, however many there are.
-MAX_SHOWN = 1000 * 512
-
-
-class TrainingParameters(NamedTuple):
-    """The parameters that training depends on."""
-
-    n_train_timesteps: int
-    noise_schedule: str
-    prediction_type: str
-    hidden_dim: int
-    n_blocks: int
-    max_steps: int | str
-    batch_size: int | str
-    learning_rate: float | str
-    ema_decay: float
-    class_sampling: float
-    label_dropout: float
-
-    def resolved(self, n_rows):
-        """Return them with numbers in place of "auto"."""
-        batch_size, n_steps = self.batch_size, self.max_steps
-        if batch_size == "auto":
-            batch_size = 1024 if n_rows > MANY_ROWS else 512
-        batch_size = min(batch_size, n_rows)
-        if n_steps == "auto":
-            most = min(1000, max(300, MAX_SHOWN // batch_size))
-            n_steps = int(np.clip(100 * n_rows // batch_size, 300, most))
-        rate = self.learning_rate
-        if rate == "auto":
-            rate = 8e-3 * np.sqrt(min(batch_size, 512) / 512).item()
-        return self._replace(
-            max_steps=n_steps, batch_size=batch_size, learning_rate=rate
-        )
-
-    def network(self, n_features, n_classes, generator):
-        """Make the network, with initial weights."""
-        return Denoiser(
-            n_features,
-            n_classes,
-            self.n_train_timesteps,
-            hidden_dim=self.hidden_dim,
-            n_blocks=self.n_blocks,
-            generator=generator,
-        )
-
-
-class SamplingParameters(NamedTuple):
-    """The parameters that act on drawing rows alone."""
-
-    guidance_scale: float | str
-    gaussian_share: float
-    n_candidates: int
-    n_inference_steps: int
-    eta: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +131,7 @@ class TrainedDiffusion:
         alone = codes[0] == codes[-1]
         labels = to_tensor(candidates[:1] if alone else candidates, torch.int64)
         labels = labels.to(device)
-        noise = torch.empty(len(candidates), len(low), device=device)
+        noise = low.new_empty(len(candidates), len(low))
         x0 = to_numpy(
             sample_ddim(
                 denoise,

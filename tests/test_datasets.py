@@ -112,6 +112,11 @@ def test_every_kind_of_rows_is_kept_in_kind():
     pd.testing.assert_frame_equal(kept, frame.iloc[chosen])
     pd.testing.assert_index_equal(labels.index, kept.index)
 
+    for make in (sparse.csr_array, sparse.coo_matrix):
+        kept, _ = long_tailed(make(np.eye(20)))
+        assert isinstance(kept, make)
+        np.testing.assert_array_equal(kept.toarray(), np.eye(20)[chosen])
+
     kept, _ = long_tailed(sparse.csr_array(np.eye(20)))
     np.testing.assert_array_equal(kept.toarray(), np.eye(20)[chosen])
 

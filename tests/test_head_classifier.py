@@ -324,6 +324,15 @@ def test_rows_without_weight_do_not_count():
     )
 
 
+@pytest.mark.parametrize("unit", [1e-60, 1e60])
+def test_weights_count_by_their_ratios(unit):
+    X, y = rows()
+    weights = unit * np.where(y == 2, 5.0, 0.5)
+    head = HeadClassifier(max_epochs=2, random_state=0)
+    found = clone(head).fit(X, y, weights).coef_
+    np.testing.assert_allclose(found, head.fit(X, y, weights / unit).coef_, rtol=1e-5)
+
+
 def test_monitor_sees_every_epoch_and_may_stop():
     X, y = rows()
     seen = []

@@ -122,6 +122,19 @@ def test_long_names_keep_both_ends():
     assert labels == [f"class of …s number {n} ({9 - 2 * n})" for n in range(3)]
 
 
+def test_names_are_no_formulas():
+    ax = recall_display(np.array(["$1-$5", "$a_$"]), np.array([9, 7])).plot().ax_
+    ax.figure.canvas.draw()
+    labels = ax.get_xticklabels()
+    assert [label.get_text() for label in labels] == [
+        "\\$1-\\$5\n(9)",  # which matplotlib shows as $1-$5
+        "\\$a_\\$\n(7)",
+    ]
+    X, y = tailed()
+    y = np.where(y == "cat", "$a_$", y)
+    FeaturePlaneDisplay.from_resampled(X, y, X, y).figure_.canvas.draw()
+
+
 @pytest.mark.parametrize("n_methods", [1, 8])
 def test_legend_hides_nothing(n_methods):
     y = np.repeat(["a", "b"], 3)

@@ -13,16 +13,25 @@ from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import GridSearchCV
-from sklearn.naive_bayes import GaussianNB
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    TunedThresholdClassifierCV,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.utils import get_tags
 
 from ldmlr_sklearn import (
@@ -321,6 +330,93 @@ def test_weights_of_classes_are_not_corrected_twice():
     np.testing.assert_allclose(prior, counts / counts.sum())
 
 
+BALANCED = LogisticRegression(class_weight="balanced")
+
+
+@pytest.mark.parametrize(
+    ("classifier", "plain"),
+    [
+        (FixedThresholdClassifier(BALANCED), LogisticRegression()),
+        (TunedThresholdClassifierCV(BALANCED), LogisticRegression()),
+        (
+            StackingClassifier([("first", LogisticRegression())], BALANCED),
+            StackingClassifier([("first", LogisticRegression())], LogisticRegression()),
+        ),
+        (CalibratedClassifierCV(BALANCED), LogisticRegression()),
+        (BernoulliNB(fit_prior=False, binarize=0.7), BernoulliNB(binarize=0.7)),
+        (BernoulliNB(class_prior=[0.3, 0.7], binarize=0.7), BernoulliNB(binarize=0.7)),
+    ],
+)
+def test_no_prior_is_corrected_twice(classifier, plain):
+    X, y = rows([0.9, 0.1, 0.0], 3000, 0)
+    balanced, _ = rows([0.5, 0.5, 0.0], 3000, 1)
+    shares = [
+        LabelShiftClassifier(model).fit(X, y).predict(balanced).mean()
+        for model in (classifier, plain)
+    ]
+    assert shares[0] == pytest.approx(shares[1], abs=0.06)
+    assert shares[1] == pytest.approx(0.5, abs=0.15)
+
+
+# Its probabilities are due to be removed from scikit-learn, which says so.
+@pytest.mark.filterwarnings("ignore:.*probability:FutureWarning")
+def test_support_vectors_are_calibrated_without_their_class_weights():
+    X, y = rows([0.85, 0.15, 0.0], 800, 0)
+    balanced, _ = rows([0.5, 0.5, 0.0], 800, 1)
+    machine = SVC(probability=True, class_weight="balanced", random_state=0)
+    shifted = LabelShiftClassifier(machine).fit(X, y)
+    np.testing.assert_allclose(shifted.train_prior_, np.bincount(y) / len(y))
+    assert shifted.predict(balanced).mean() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        BaggingClassifier(BALANCED),
+        VotingClassifier([("one", BALANCED)], voting="soft"),
+        OneVsRestClassifier(BALANCED),
+        GridSearchCV(BaggingClassifier(BALANCED), {"n_estimators": [2]}),
+    ],
+)
+def test_weights_of_classes_within_an_ensemble_are_refused(classifier):
+    X, y = rows(TRAIN, 200, 0)
+    message = "has .*__class_weight='balanced': .* Set .*__class_weight=None"
+    model = LDMLRClassifier(
+        oversampler=RandomOverSampler(random_state=0), classifier=classifier
+    )
+    for refusing in (LabelShiftClassifier(classifier), model):
+        with pytest.raises(ValueError, match=message):
+            refusing.fit(X, y)
+    model.set_params(target_prior=None).fit(X, y)
+
+
+def test_balanced_classes_beside_weights_of_rows_are_refused():
+    X, y = rows(TRAIN, 200, 0)
+    model = LabelShiftClassifier(BALANCED)
+    with pytest.raises(ValueError, match="class_weight='balanced', beside weights"):
+        model.fit(X, y, np.where(y == 0, 0.1, 1.0))
+    model.fit(X, y, np.full(len(y), 3.0))
+
+
+def test_weights_reach_the_last_step_of_a_pipeline():
+    X, y = rows(TRAIN, 300, 0)
+    weights = np.where(y == 0, 0.1, 1.0)
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    shifted = LabelShiftClassifier(model).fit(X, y, weights)
+    model.fit(X, y, logisticregression__sample_weight=weights)
+    np.testing.assert_allclose(
+        shifted.estimator_.predict_proba(X), model.predict_proba(X)
+    )
+    with pytest.raises(ValueError, match="KNeighborsClassifier does not"):
+        LabelShiftClassifier(KNeighborsClassifier()).fit(X, y, weights)
+
+
+def test_frequencies_whose_sum_overflows():
+    X, y = rows(TRAIN, 200, 0)
+    model = LabelShiftClassifier(GaussianNB(), [1e308, 1e308, 1]).fit(X, y)
+    np.testing.assert_allclose(model.target_prior_, [0.5, 0.5, 0.0], atol=1e-9)
+
+
 FOREST = BalancedRandomForestClassifier(n_estimators=2, random_state=0)
 
 
@@ -330,6 +426,8 @@ FOREST = BalancedRandomForestClassifier(n_estimators=2, random_state=0)
         make_imblearn_pipeline(RandomOverSampler(), GaussianNB()),
         FOREST,
         GridSearchCV(FOREST, {"max_depth": [2]}),
+        BaggingClassifier(make_imblearn_pipeline(RandomOverSampler(), GaussianNB())),
+        VotingClassifier([("one", FOREST)], voting="soft"),
     ],
 )
 def test_resampled_rows_have_no_known_prior(classifier):

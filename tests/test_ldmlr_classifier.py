@@ -19,6 +19,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -29,8 +30,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
-from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
+from ldmlr_sklearn import (
+    HeadClassifier,
+    LatentDiffusionOversampler,
+    LDMLRClassifier,
+)
 from ldmlr_sklearn._heads import AnchoredHead
+from ldmlr_sklearn.metrics import generation_report
 
 LABELS = np.repeat(["a", "b", "c"], [80, 30, 8])
 NOTHING = RandomOverSampler(sampling_strategy={})
@@ -479,6 +485,32 @@ def test_pickle_round_trip(data):
 def test_every_error_says_what_to_do(data, params, message):
     with pytest.raises(ValueError, match=message):
         quick(**params).fit(*data)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_output_containers_of_scikit_learn_change_nothing(data, output):
+    X, y = data
+    expected = quick().fit(X, y).predict_proba(X)
+    report = generation_report(X, y, X, y, X, y)
+    with config_context(transform_output=output):
+        np.testing.assert_array_equal(quick().fit(X, y).predict_proba(X), expected)
+        found = generation_report(X, y, X, y, X, y)
+        np.testing.assert_array_equal(found.frechet_distance, report.frechet_distance)
+        HeadClassifier(max_epochs=1).fit(X, y)
+
+
+def test_encoders_may_return_sparse_features():
+    words = ["cat", "dog", "owl"]
+    texts = [f"{words[i % 3]} number {10 + i}" for i in range(30)]
+    labels = np.arange(30) % 3
+    model = quick(encoder=CountVectorizer()).fit(texts, labels)
+    assert (model.predict(texts) == labels).mean() > 0.9
+
+
+def test_features_too_large_for_the_default_head_are_told(data):
+    X, y = data
+    with pytest.raises(ValueError, match=r"numbers up to .*, squares of which over"):
+        quick().fit(1e200 * X, y)
 
 
 @pytest.mark.parametrize("sampler", [RandomUnderSampler(), SMOTEENN()])

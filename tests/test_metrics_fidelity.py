@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 from sklearn.covariance import oas
 
-from ldmlr_sklearn.metrics import density_coverage, frechet_distance
+from ldmlr_sklearn.metrics import authenticity, density_coverage, frechet_distance
 from ldmlr_sklearn.metrics._fidelity import _frechet_distance, _symmetric_root
 
 
@@ -159,6 +159,17 @@ def test_rows_on_the_surface_of_a_ball_are_inside(rng, n_features):
     for scale in (0.25, 0.1):
         found = density_coverage(scale * X_real, scale * X_generated, n_neighbors=3)
         assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e6, 1e8, 1e10])
+def test_a_row_far_out_changes_nothing_about_the_others(rng, size):
+    X_real, X_generated = rng.normal(size=(2, 100, 3))
+    X_real[0] = size
+    expected = brute_force(X_real, X_generated, 5)
+    assert density_coverage(X_real, X_generated) == pytest.approx(expected)
+    assert authenticity(X_real, X_generated) == pytest.approx(
+        authenticity(X_real[1:], X_generated)
+    )
 
 
 @pytest.mark.parametrize(("n", "m", "k"), [(100, 100, 5), (100, 40, 3), (20, 60, 2)])

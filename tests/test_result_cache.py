@@ -19,10 +19,10 @@ from sklearn.model_selection import GridSearchCV
 
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn import _cached_training as module
+from ldmlr_sklearn._diffusion_parameters import TrainingParameters
 from ldmlr_sklearn._diffusion_training import train_diffusion
 from ldmlr_sklearn._persistence import read, write
 from ldmlr_sklearn._result_cache import locked_entry
-from ldmlr_sklearn._trained_diffusion import TrainingParameters
 
 QUICK = dict(max_steps=10, n_inference_steps=2, hidden_dim=16, random_state=0)
 SAMPLING = dict(

@@ -19,6 +19,7 @@ from sklearn.model_selection import HalvingGridSearchCV
 from ldmlr_sklearn import LatentDiffusionOversampler, LDMLRClassifier
 from ldmlr_sklearn import _diffusion_training as training
 from ldmlr_sklearn import _trained_diffusion as module
+from ldmlr_sklearn._diffusion_parameters import TrainingParameters
 from ldmlr_sklearn._persistence import read, write
 from ldmlr_sklearn.sampling_strategies import TemperedStrategy
 
@@ -70,9 +71,9 @@ def test_memory_maps_that_are_read_only_are_used_as_they_are(tmp_path):
 )
 def test_training_follows_from_the_rows(n_rows, batch_size, expected):
     sampler = quick(max_steps="auto", batch_size=batch_size)
-    found = sampler._parameters(module.TrainingParameters).resolved(n_rows)
+    found = sampler._parameters(TrainingParameters).resolved(n_rows)
     assert (found.batch_size, found.max_steps, found.learning_rate) == expected
-    given = sampler.set_params(learning_rate=0.1)._parameters(module.TrainingParameters)
+    given = sampler.set_params(learning_rate=0.1)._parameters(TrainingParameters)
     assert given.resolved(n_rows).learning_rate == 0.1
 
 

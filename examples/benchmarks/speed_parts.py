@@ -11,8 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ldmlr_sklearn import FeatureEncoder, LatentDiffusionOversampler
+from ldmlr_sklearn._diffusion_parameters import TrainingParameters
 from ldmlr_sklearn._diffusion_training import train_diffusion
-from ldmlr_sklearn._trained_diffusion import TrainingParameters
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -18,7 +18,7 @@ from speed_floor import counted, flop, seconds_of_copies, seconds_of_products
 from torch.profiler import ProfilerActivity, profile
 
 from ldmlr_sklearn import LatentDiffusionOversampler
-from ldmlr_sklearn._trained_diffusion import TrainingParameters
+from ldmlr_sklearn._diffusion_parameters import TrainingParameters
 
 # The first kind that has a word in common with the name of an operation; the rest of
 # them go element by element, or add up elements.

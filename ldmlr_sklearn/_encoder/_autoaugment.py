@@ -120,7 +120,7 @@ def auto_augment(images, generator):
     n_images = len(images)
     chosen = torch.randint(len(CIFAR_POLICY), (n_images,), generator=generator)
     for step in (0, 1):
-        luck = torch.rand(n_images, generator=generator).tolist()
+        luck = torch.rand(n_images, generator=generator, dtype=torch.float32).tolist()
         signs = torch.randint(2, (n_images,), generator=generator).tolist()
         groups = {}
         for row, policy in enumerate(chosen.tolist()):

@@ -54,10 +54,16 @@ def fingerprint(network, pixels):
     on which every column counts differently; of so few digits that the number of
     threads does not show.
     """
-    noise = torch.randn(2, pixels.n_channels, *pixels.size, generator=generator_from(0))
+    noise = torch.randn(
+        (2, pixels.n_channels, *pixels.size),
+        generator=generator_from(0),
+        dtype=torch.float32,
+    )
     with torch.no_grad():
         features = extract_features(network.eval(), noise).float()
-    sides = torch.randn(features.shape[1], _N_SIDES, generator=generator_from(1))
+    sides = torch.randn(
+        (features.shape[1], _N_SIDES), generator=generator_from(1), dtype=torch.float32
+    )
     lengths = [f"{length:.1e}" for length in features.norm(dim=1).tolist()]
     seen = F.normalize(features) @ sides  # (2, n_sides)
     return " ".join(lengths + [f"{value:.2f}" for value in seen.flatten().tolist()])

@@ -146,8 +146,8 @@ class PixelFormat:
 
     def normalize(self, images):
         """Subtract the mean of each channel and divide by its standard deviation."""
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        mean = images.new_tensor(self.mean).view(-1, 1, 1)
+        std = images.new_tensor(self.std).view(-1, 1, 1)
         return ((images - mean) / std).contiguous()
 
 

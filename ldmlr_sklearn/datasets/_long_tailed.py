@@ -3,10 +3,11 @@
 """Long-tailed data sets: made from balanced ones, and one that is embedded."""
 
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.utils import (
     Bunch,
@@ -184,6 +185,10 @@ def make_long_tailed(
         for class_, count in zip(order, counts, strict=True)
     ]
     kept = np.sort(np.concatenate(kept_of_classes))
+    rows: Any = X
+    if sparse.issparse(X):  # not all formats can be indexed
+        rows = rows.tocsr()[kept].asformat(rows.format)
+        return rows, _safe_indexing(y, kept)
     return _safe_indexing(X, kept), _safe_indexing(y, kept)
 
 

@@ -36,7 +36,7 @@ def _linear(
     gain: float = 1.0,
     bias: bool = True,
 ) -> nn.Linear:
-    layer = _BareLinear(n_in, n_out, bias)
+    layer = _BareLinear(n_in, n_out, bias, dtype=torch.float32)
     bound = gain * math.sqrt(3 / n_in)
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     if bias:
@@ -103,7 +103,7 @@ class Denoiser(nn.Module):
         self.inlet = _linear(n_features, hidden_dim, generator)
         self.register_buffer("waves", _waves(n_timesteps), persistent=False)
         self.time = _linear(CONDITION_DIM, CONDITION_DIM, generator)
-        labels = torch.empty(n_classes + 1, CONDITION_DIM)
+        labels = torch.empty(n_classes + 1, CONDITION_DIM, dtype=torch.float32)
         nn.init.normal_(labels, generator=generator)
         self.label = nn.Embedding.from_pretrained(labels, freeze=False)
         # Scales and shifts of all blocks, in one product.
@@ -138,6 +138,8 @@ class Denoiser(nn.Module):
 
 def _waves(n_timesteps: int) -> Tensor:
     """Return sines and cosines of falling lengths for every time, (T, C)."""
-    octaves = torch.linspace(0, math.log(1000.0), CONDITION_DIM // 2)
-    angle = torch.arange(n_timesteps)[:, None] / n_timesteps * octaves.exp()
+    n_waves = CONDITION_DIM // 2
+    octaves = torch.linspace(0, math.log(1000.0), n_waves, dtype=torch.float32)
+    times = torch.arange(n_timesteps, dtype=torch.float32)[:, None]
+    angle = times / n_timesteps * octaves.exp()
     return torch.cat([angle.sin(), angle.cos()], dim=-1)

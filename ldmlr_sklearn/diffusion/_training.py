@@ -53,7 +53,9 @@ def draw_rows(
     labels = torch.multinomial(
         class_probability, n_rows, replacement=True, generator=generator
     )
-    u = torch.rand(n_rows, generator=generator, device=labels.device)
+    u = torch.rand(
+        n_rows, generator=generator, device=labels.device, dtype=torch.float32
+    )
     if edges is not None:
         place = labels.to(edges) + u.to(edges)
         return torch.searchsorted(edges, place, right=True).to(labels.device), labels
@@ -100,7 +102,7 @@ class _AdamW:
         self._weights = [weight.detach() for weight in weights]
         self._means = [torch.zeros_like(weight) for weight in weights]
         self._squares = [torch.zeros_like(weight) for weight in weights]
-        self._n_steps = [torch.zeros((), device=weight.device) for weight in weights]
+        self._n_steps = [weight.new_zeros(()) for weight in weights]
 
     def __call__(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
         adamw(
@@ -173,12 +175,14 @@ def train(
         # MPS has no double precision.
         place = "cpu" if device.type == "mps" else device
         edges = weight_edges(row_weight, class_sizes).to(place)
-    spread = torch.arange(batch_size, device=device) / batch_size
+    spread = torch.arange(batch_size, device=device).float() / batch_size
     for rate in one_cycle(n_steps, learning_rate):
         rows, labels = draw_rows(
             class_starts, class_sizes, class_probability, batch_size, generator, edges
         )
-        u = torch.rand(2, batch_size, generator=generator, device=device)
+        u = torch.rand(
+            2, batch_size, generator=generator, device=device, dtype=torch.float32
+        )
         t = ((spread + u[0, :1]) % 1 * len(schedule)).long()
         labels = torch.where(u[1] < label_dropout, network.null_label, labels)
         batch = x0.index_select(0, rows)  # several times quicker than x0[rows]

@@ -102,11 +102,16 @@ def mean_of_groups(values, groups):
 
 def _shortened(name):
     name = str(name)
-    if len(name) <= MAX_NAME_LENGTH:
-        return name
-    # Names of a data set often begin alike, and differ at their ends.
-    half = MAX_NAME_LENGTH // 2
-    return f"{name[: half - 1]}…{name[-half:]}"
+    if len(name) > MAX_NAME_LENGTH:
+        # Names of a data set often begin alike, and differ at their ends.
+        half = MAX_NAME_LENGTH // 2
+        name = f"{name[: half - 1]}…{name[-half:]}"
+    return literally(name)
+
+
+def literally(text):
+    """Return text that matplotlib shows as it is: two $ would enclose a formula."""
+    return str(text).replace("$", r"\$")
 
 
 def label_classes(ax, classes, counts, groups):

@@ -26,6 +26,7 @@ from ldmlr_sklearn.inspection._axes import (
     Axes,
     AxesOrNone,
     Figure,
+    literally,
     resolve_axes,
     sampler_of,
 )
@@ -333,7 +334,7 @@ class FeaturePlaneDisplay:
                     style = {**style, "edgecolors": colour}
                 else:
                     style = {**style, "color": colour}
-                ax.scatter(first, second, label=f"{class_}, {kind}", **style)
+                ax.scatter(first, second, label=f"{literally(class_)}, {kind}", **style)
         ax.set(xticks=[], yticks=[])
         # Beside the axes: inside them it would hide rows.
         ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))

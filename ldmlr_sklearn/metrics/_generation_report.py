@@ -142,7 +142,7 @@ def generation_report(
     classes = np.unique(y_generated)
     _check_classes(classes, y_train, y_held_out)
 
-    scaler = StandardScaler().fit(X_train)
+    scaler = StandardScaler().set_output(transform="default").fit(X_train)
     train, generated, held_out = map(
         scaler.transform, (X_train, X_generated, X_held_out)
     )

@@ -8,7 +8,7 @@ from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array
 
-MAX_SIZE = 1e150  # of a number: squares of larger ones overflow
+MAX_SIZE = 1e75  # of a number: the fourth powers of larger ones overflow
 
 
 def check_rows(**arrays: ArrayLike) -> list[np.ndarray]:
@@ -26,7 +26,7 @@ def check_rows(**arrays: ArrayLike) -> list[np.ndarray]:
         largest = np.abs(rows).max(initial=0)
         if largest > MAX_SIZE:
             raise ValueError(
-                f"{name} holds numbers up to {largest:g}, the squares of which "
+                f"{name} holds numbers up to {largest:g}, powers of which "
                 "overflow. Bring the rows to another scale, as StandardScaler does."
             )
     if len({rows.shape[1] for rows in checked}) > 1:
@@ -44,11 +44,12 @@ def check_rows(**arrays: ArrayLike) -> list[np.ndarray]:
 def nearest_row(X, queries=None, *, n_neighbors=1):
     """Distance to the k-th nearest row of X and its index; X itself: to other rows."""
     # The search expands squares, which loses digits far from the origin and finds a
-    # copy at some 1e-8 instead of 0: centre before it, measure again after it.
-    mean = X.mean(axis=0)
-    neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(X - mean)
+    # copy at some 1e-8 instead of 0: centre before it, measure again after it. On the
+    # median, which a row far out does not move.
+    middle = np.median(X, axis=0)
+    neighbors = NearestNeighbors(n_neighbors=n_neighbors).fit(X - middle)
     nearest = neighbors.kneighbors(
-        None if queries is None else queries - mean, return_distance=False
+        None if queries is None else queries - middle, return_distance=False
     )[:, -1]
     queries = X if queries is None else queries
     return np.linalg.norm(queries - X[nearest], axis=1), nearest
@@ -56,11 +57,13 @@ def nearest_row(X, queries=None, *, n_neighbors=1):
 
 def count_inside(centers, radii, X):
     """How many rows of X lie in each of the closed balls."""
-    # Centred as above, and with a margin for rounding: it shall not decide about rows
-    # on the surface of a ball.
-    mean = centers.mean(axis=0)
-    centers, X = centers - mean, X - mean
-    radii = radii + 1e-7 * np.linalg.norm(centers, axis=1).max()
+    # Centred as above, and with a margin for the rounding of expanded squares: it shall
+    # not decide about rows on the surface of a ball, nor about copies of its centre.
+    middle = np.median(centers, axis=0)
+    centers, X = centers - middle, X - middle
+    size = np.linalg.norm(centers, axis=1) + radii
+    with np.errstate(divide="ignore", invalid="ignore"):
+        radii = radii + np.fmin(1e-7 * size, 1e-14 * size**2 / radii)
     chunks = pairwise_distances_chunked(
         centers,
         X,
