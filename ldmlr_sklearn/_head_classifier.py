@@ -259,8 +259,7 @@ class HeadClassifier(DocumentationLinkMixin, ClassifierMixin, BaseEstimator):
             prior /= np.bincount(codes)
         prior /= prior.sum()
         tau = self.tau if self.loss == "logit_adjusted" else 0.0
-        self.class_prior_ = prior ** (1 - tau)
-        self.class_prior_ /= self.class_prior_.sum()
+        self.class_prior_ = softmax((1 - tau) * np.log(prior))
 
         device = resolve_device(self.device)
         layer_seed, order_seed = spawn_seeds(self.random_state, 2)

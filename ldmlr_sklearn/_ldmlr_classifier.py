@@ -87,7 +87,8 @@ class LDMLRClassifier(
         `LatentDiffusionOversampler` with its defaults.
 
     classifier : classifier or None, default=None
-        Any classifier of scikit-learn's kind. None: softmax regression on
+        Any classifier of scikit-learn's kind; it sees the columns of a pandas `X` by
+        their names. None: softmax regression on
         standardised features, pulled towards `init_head` where there is one, else
         towards the same regression on the real rows, its prior exchanged.
 
@@ -372,7 +373,13 @@ class LDMLRClassifier(
                 "makes them: LDMLRClassifier(encoder=FeatureEncoder(...))."
             )
         check_numbers(X)
-        return validate_data(self, X, y)
+        checked, y = validate_data(self, X, y)
+        return self._named(X, checked), y
+
+    def _named(self, X, checked):
+        """Return a pandas frame as it came: a classifier may choose columns by name."""
+        keeps_names = self.classifier is not None and hasattr(X, "iloc")
+        return X if keeps_names else checked
 
     def _encode_classes(self, y):
         """Set `classes_`; return the labels as numbers, and how many each has."""
@@ -439,7 +446,7 @@ class LDMLRClassifier(
     def _features(self, X):
         check_is_fitted(self)
         if self.encoder_ is None:
-            return validate_data(self, X, reset=False)
+            return self._named(X, validate_data(self, X, reset=False))
         return self.encoder_.transform(X)
 
     @available_if(_classifier_has("predict_proba"))

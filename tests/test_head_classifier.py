@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit, log_softmax, logit
+from scipy.special import expit, log_softmax, logit, logsumexp
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -322,6 +322,15 @@ def test_rows_without_weight_do_not_count():
     np.testing.assert_allclose(
         clone(head).fit(X, y, weights).coef_, clone(head).fit(X[kept], y[kept]).coef_
     )
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 700.0])
+def test_prior_that_is_left_in_the_logits(tau):
+    X, y = rows((60, 30, 10))
+    head = HeadClassifier("logit_adjusted", tau=tau, max_epochs=1).fit(X, y)
+    log_prior = (1 - tau) * np.log([0.6, 0.3, 0.1])
+    expected = np.exp(log_prior - logsumexp(log_prior))
+    np.testing.assert_allclose(head.class_prior_, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("unit", [1e-60, 1e60])

@@ -16,6 +16,7 @@ from imblearn.under_sampling import RandomUnderSampler
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
@@ -485,6 +486,20 @@ def test_pickle_round_trip(data):
 def test_every_error_says_what_to_do(data, params, message):
     with pytest.raises(ValueError, match=message):
         quick(**params).fit(*data)
+
+
+def test_a_classifier_may_choose_columns_by_name(data):
+    X, y = data
+    frame = pd.DataFrame(X, columns=list("abcd"), index=np.arange(118) + 7)
+    head = LogisticRegression()
+    chosen = make_column_transformer((StandardScaler(), ["b", "c"]))
+    model = quick(classifier=make_pipeline(chosen, head)).fit(frame, y)
+    by_number = make_column_transformer((StandardScaler(), [1, 2]))
+    expected = quick(classifier=make_pipeline(by_number, head)).fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(frame), expected.predict_proba(X))
+    assert model.classifier_.feature_names_in_.tolist() == list("abcd")
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[["b", "a", "c", "d"]])
 
 
 @pytest.mark.parametrize("output", ["pandas", "polars"])
