@@ -15,8 +15,9 @@
 FEATURES.npz holds X_train, y_train, X_test, y_test and, if it likes, head_weight and
 head_bias; IMAGES.npz the same of images. Images need --weights, a .safetensors or .pth
 file of a trained backbone's weights (not one that FeatureEncoder.save writes), or
---train, which trains by the paper's recipes (on one GPU, hours). With --mirror features
-are those of an image and its mirror image on average, which the paper does not do.
+--train, which trains by the paper's recipes (on one GPU, hours); --recipe trains by one
+of them alone. With --mirror features are those of an image and its mirror image on
+average, which the paper does not do.
 
 Every number is the last epoch of a head, with constructor defaults, as mean ± standard
 deviation over seeds; nothing is chosen by the test rows. "picked" is what choosing the
@@ -60,7 +61,10 @@ from ldmlr_sklearn.sampling_strategies import RatioStrategy
 
 OUT = Path(__file__).parent / "benchmarks" / "paper"
 SHARES = (0.1, 0.2, 0.5, 1.0)
-OF_ENCODER = "weights mirror train epochs batch_size precision image_size".split()
+OF_ENCODER = (
+    "weights mirror train recipe epochs batch_size precision image_size".split()
+)
+HEADS_OF = {"CE": ("cross_entropy",), "WCDAS": ("wcdas",)}  # recipe -> losses
 
 
 def over_seeds(run, name, split, options, **more):
@@ -103,11 +107,12 @@ def table1(options):
             features, _ = encode(name, split, options)
             yield from compare_methods(name, features, options, printed)
             continue
-        for recipe, kinds in (("CE", ("cross_entropy",)), ("WCDAS", ("wcdas",))):
+        for recipe in recipes_of(options):
             features, seconds = encode(name, split, options, recipe)
             print(f"{name}: encoder by the {recipe} recipe in {seconds:.0f} s")
             path = options.out / f"{name}_{recipe.lower()}_features.npz"
             save_features(path, features)
+            kinds = HEADS_OF[recipe]
             yield from compare_methods(name, features, options, printed, kinds)
 
 
@@ -118,13 +123,15 @@ def table2(options):
     options.test_rows[name] = paper_runs.test_rows(split)
     known = TABLE_2 if is_imagenet_lt(split.y_train) else {}
     printed = {row: " / ".join(map(str, groups)) for row, groups in known.items()}
-    recipes = ("CE", "WCDAS") if options.train else (None,)
-    for recipe in recipes:
+    for recipe in recipes_of(options) if options.train else (None,):
         features, _ = encode(name, split, options, recipe)
-        kinds = {"CE": ("cross_entropy",), "WCDAS": ("wcdas",)}.get(
-            recipe, ("cross_entropy", "wcdas")
-        )
+        kinds = HEADS_OF.get(recipe, ("cross_entropy", "wcdas"))
         yield from compare_methods(name, features, options, printed, kinds)
+
+
+def recipes_of(options):
+    """Return the recipes by which encoders are trained: all, or the one asked for."""
+    return tuple(HEADS_OF) if options.recipe is None else (options.recipe,)
 
 
 def in_groups(y, amounts, *chosen):
@@ -273,7 +280,7 @@ def load_features(options):
 def encode(name, split, options, recipe=None, keep=False):
     """Encode images by the given encoder, or by one trained by a recipe."""
     if options.weights is None and recipe is None:
-        recipe = "CE" if options.train else None
+        recipe = recipes_of(options)[0] if options.train else None
     if options.weights is None and recipe is None:
         raise SystemExit(
             "Images need --weights, a file of a trained backbone's weights, or --train."
@@ -330,6 +337,9 @@ def parse(arguments):
             "--mirror", action="store_true", help="encode mirror images as well"
         )
         command.add_argument("--train", action="store_true", help="train the encoder")
+        command.add_argument(
+            "--recipe", choices=HEADS_OF, help="train by this recipe only"
+        )
         command.add_argument("--epochs", type=positive, help="if not the recipe's")
         command.add_argument(
             "--batch-size", type=positive, help="of encoding and training"
@@ -366,6 +376,7 @@ def parse(arguments):
             )
             command.add_argument("--ddpm", type=positive, nargs="*", default=[50, 1000])
     options = parser.parse_args(arguments)
+    options.train |= options.recipe is not None
     options.max_steps = options.max_steps or "auto"
     options.test_rows = {}  # name of the data -> classes and groups of its test rows
     return options

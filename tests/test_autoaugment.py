@@ -61,10 +61,11 @@ def test_operations_are_those_of_torchvision(name, level, sign):
 
 
 def test_every_image_draws_a_policy_of_its_own(monkeypatch):
-    applied = []
+    applied, signs = [], {-1: 0, 1: 0}
 
     def note(images, name, strength, sign):
         applied.extend([(name, strength)] * len(images))
+        signs[sign] += len(images)
         return images
 
     monkeypatch.setattr(_autoaugment, "apply_operation", note)
@@ -77,6 +78,7 @@ def test_every_image_draws_a_policy_of_its_own(monkeypatch):
             expected[name, strength] = share
     for operation, share in expected.items():
         assert applied.count(operation) / 20_000 == pytest.approx(share, abs=0.01)
+    assert signs[1] / len(applied) == pytest.approx(0.5, abs=0.02)
 
 
 def test_images_change_alone_and_the_input_not_at_all():

@@ -324,6 +324,25 @@ def test_a_trained_encoder_is_not_trained_again(reproduce, trainings, monkeypatc
     assert {"CE + LDMLR", "WCDAS + LDMLR"} <= {record["row"] for record in records}
 
 
+@pytest.mark.parametrize(
+    ("recipe", "loss"), [("CE", "cross_entropy"), ("WCDAS", "wcdas")]
+)
+def test_one_recipe_trains_its_encoder_alone(reproduce, monkeypatch, recipe, loss):
+    losses, train = [], _feature_encoder.train_encoder
+
+    def counted(*arguments, **options):
+        losses.append(arguments[5].loss)
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(_feature_encoder, "train_encoder", counted)
+    options = ["--recipe", recipe, "--epochs", "1"]
+    records, _ = reproduce("table1", images(), *options, data="images_trained_1_epochs")
+    assert losses == [loss]
+    rows = {record["row"] for record in records}
+    assert f"{recipe} + LDMLR" in rows
+    assert not rows & {"WCDAS" if recipe == "CE" else "CE"}
+
+
 def test_runs_of_other_data_options_or_code_are_not_taken(
     reproduce, trainings, monkeypatch
 ):
