@@ -284,7 +284,8 @@ class LatentDiffusionOversampler(
     _parameter_constraints: dict = {
         **BaseOverSampler._parameter_constraints,
         "guidance_scale": [
-            Interval(Real, 0, None, closed="left"),
+            # Beyond, it does not fit the network's float32.
+            Interval(Real, 0, float(np.finfo(np.float32).max), closed="both"),
             StrOptions({"auto"}),
         ],
         "gaussian_share": [Interval(Real, 0, 1, closed="both")],

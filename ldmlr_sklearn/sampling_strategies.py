@@ -9,7 +9,7 @@ take them as does :class:`~ldmlr_sklearn.LatentDiffusionOversampler`. They compa
 value, pickle, and may be the candidates of a grid search.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -152,13 +152,15 @@ class ShotGroupStrategy:
     target: int | None = None
 
     def __post_init__(self):
-        groups = (self.groups,) if isinstance(self.groups, str) else tuple(self.groups)
-        object.__setattr__(self, "groups", groups)  # a list would not hash
-        if not groups or not set(groups) <= set(SHOT_GROUPS):
+        groups = (self.groups,)
+        if isinstance(self.groups, Iterable) and not isinstance(self.groups, str):
+            groups = tuple(self.groups)
+        if not groups or any(group not in SHOT_GROUPS for group in groups):
             raise ValueError(
                 "groups of ShotGroupStrategy must be one or more of "
                 f"{', '.join(map(repr, SHOT_GROUPS))}. Got {self.groups!r}."
             )
+        object.__setattr__(self, "groups", groups)  # a list would not hash
         _check_at_least(self, "many", self.many, Integral, 0)
         _check_at_least(self, "few", self.few, Integral, 0)
         if self.few > self.many:

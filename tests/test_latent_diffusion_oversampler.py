@@ -341,6 +341,8 @@ def test_bad_parameters_are_named():
     X, y = long_tailed()
     for params in (
         dict(guidance_scale=-1),
+        dict(guidance_scale=1e39),
+        dict(guidance_scale=np.inf),
         dict(guidance_scale="high"),
         dict(n_candidates=0),
         dict(n_inference_steps=0),
