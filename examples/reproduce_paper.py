@@ -64,13 +64,16 @@ SHARES = (0.1, 0.2, 0.5, 1.0)
 OF_ENCODER = (
     "weights mirror train recipe epochs batch_size precision image_size".split()
 )
-HEADS_OF = {"CE": ("cross_entropy",), "WCDAS": ("wcdas",)}  # recipe -> losses
+LOSSES = ("cross_entropy", "wcdas")  # of the heads
 
 
 def over_seeds(run, name, split, options, **more):
     """Yield the data's name and a run for every seed."""
     settings = argparse.Namespace(**told(options))
-    del settings.seeds
+    del (
+        settings.seeds,
+        settings.recipe,
+    )  # what was trained tells itself, by its features
     for seed in range(options.seeds):
         made = kept_run(options.out / "runs", run, seed, split, settings, **more)
         lines = [
@@ -79,7 +82,7 @@ def over_seeds(run, name, split, options, **more):
         yield name, made._replace(lines=lines)
 
 
-def compare_methods(name, split, options, printed, kinds=("cross_entropy", "wcdas")):
+def compare_methods(name, split, options, printed, kinds=LOSSES):
     """Yield runs of CE, label shift and WCDAS, each with all samplers."""
     if split.head is not None and "cross_entropy" in kinds:
         own = paper_runs.published(split).items()
@@ -107,12 +110,11 @@ def table1(options):
             features, _ = encode(name, split, options)
             yield from compare_methods(name, features, options, printed)
             continue
-        for recipe in recipes_of(options):
+        for recipe, kinds in recipes_of(options):
             features, seconds = encode(name, split, options, recipe)
             print(f"{name}: encoder by the {recipe} recipe in {seconds:.0f} s")
             path = options.out / f"{name}_{recipe.lower()}_features.npz"
             save_features(path, features)
-            kinds = HEADS_OF[recipe]
             yield from compare_methods(name, features, options, printed, kinds)
 
 
@@ -123,15 +125,16 @@ def table2(options):
     options.test_rows[name] = paper_runs.test_rows(split)
     known = TABLE_2 if is_imagenet_lt(split.y_train) else {}
     printed = {row: " / ".join(map(str, groups)) for row, groups in known.items()}
-    for recipe in recipes_of(options) if options.train else (None,):
+    for recipe, kinds in recipes_of(options) if options.train else [(None, LOSSES)]:
         features, _ = encode(name, split, options, recipe)
-        kinds = HEADS_OF.get(recipe, ("cross_entropy", "wcdas"))
         yield from compare_methods(name, features, options, printed, kinds)
 
 
 def recipes_of(options):
-    """Return the recipes by which encoders are trained: all, or the one asked for."""
-    return tuple(HEADS_OF) if options.recipe is None else (options.recipe,)
+    """Yield the recipes to train by, and the losses of the heads that follow each."""
+    for recipe, parameters in paper_data.RECIPES.items():
+        if options.recipe in (None, recipe):
+            yield recipe, (parameters["loss"],)
 
 
 def in_groups(y, amounts, *chosen):
@@ -235,6 +238,8 @@ def named_data(path, options):
     name = Path(path).name.split(".")[0]
     if options.train:
         name += "_trained"
+        if options.recipe is not None:
+            name += f"_{options.recipe.lower()}"
         if options.epochs is not None:
             name += f"_{options.epochs}_epochs"
     if options.mirror:
@@ -280,7 +285,7 @@ def load_features(options):
 def encode(name, split, options, recipe=None, keep=False):
     """Encode images by the given encoder, or by one trained by a recipe."""
     if options.weights is None and recipe is None:
-        recipe = recipes_of(options)[0] if options.train else None
+        recipe = (options.recipe or "CE") if options.train else None
     if options.weights is None and recipe is None:
         raise SystemExit(
             "Images need --weights, a file of a trained backbone's weights, or --train."
@@ -338,7 +343,9 @@ def parse(arguments):
         )
         command.add_argument("--train", action="store_true", help="train the encoder")
         command.add_argument(
-            "--recipe", choices=HEADS_OF, help="train by this recipe only"
+            "--recipe",
+            choices=paper_data.RECIPES,
+            help="train by this recipe alone; implies --train",
         )
         command.add_argument("--epochs", type=positive, help="if not the recipe's")
         command.add_argument(

@@ -305,29 +305,9 @@ def test_an_interrupted_command_goes_on_where_it_stopped(reproduce, trainings, c
     assert result("out", stem) == result("whole", stem)
 
 
-def test_a_trained_encoder_is_not_trained_again(reproduce, trainings, monkeypatch):
-    recipes, train = [], _feature_encoder.train_encoder
-
-    def counted(*arguments, **options):
-        recipes.append(arguments[5].loss)
-        return train(*arguments, **options)
-
-    monkeypatch.setattr(_feature_encoder, "train_encoder", counted)
-    command = ["table1", images(), "--train", "--epochs", "1"]
-    trainings.fail.add(0)  # after the first encoder was trained
-    with pytest.raises(KeyboardInterrupt):
-        reproduce(*command)
-    assert recipes == ["cross_entropy"]
-    trainings.fail.clear()
-    records, _ = reproduce(*command, data="images_trained_1_epochs")
-    assert recipes == ["cross_entropy", "wcdas"]
-    assert {"CE + LDMLR", "WCDAS + LDMLR"} <= {record["row"] for record in records}
-
-
-@pytest.mark.parametrize(
-    ("recipe", "loss"), [("CE", "cross_entropy"), ("WCDAS", "wcdas")]
-)
-def test_one_recipe_trains_its_encoder_alone(reproduce, monkeypatch, recipe, loss):
+@pytest.fixture
+def encoders(monkeypatch):
+    """The losses of the encoders that are trained, in their order."""
     losses, train = [], _feature_encoder.train_encoder
 
     def counted(*arguments, **options):
@@ -335,12 +315,50 @@ def test_one_recipe_trains_its_encoder_alone(reproduce, monkeypatch, recipe, los
         return train(*arguments, **options)
 
     monkeypatch.setattr(_feature_encoder, "train_encoder", counted)
-    options = ["--recipe", recipe, "--epochs", "1"]
-    records, _ = reproduce("table1", images(), *options, data="images_trained_1_epochs")
-    assert losses == [loss]
-    rows = {record["row"] for record in records}
+    return losses
+
+
+def test_a_trained_encoder_is_not_trained_again(reproduce, trainings, encoders):
+    command = ["table1", images(), "--train", "--epochs", "1"]
+    trainings.fail.add(0)  # after the first encoder was trained
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(*command)
+    assert encoders == ["cross_entropy"]
+    trainings.fail.clear()
+    records, _ = reproduce(*command, data="images_trained_1_epochs")
+    assert encoders == ["cross_entropy", "wcdas"]
+    assert {"CE + LDMLR", "WCDAS + LDMLR"} <= {record["row"] for record in records}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "loss", "other"),
+    [("CE", "cross_entropy", "WCDAS"), ("WCDAS", "wcdas", "CE")],
+)
+def test_one_recipe_alone(reproduce, trainings, encoders, recipe, loss, other):
+    command = ["table1", images(), "--epochs", "1"]
+    data = f"images_trained_{recipe.lower()}_1_epochs"
+    records, _ = reproduce(*command, "--recipe", recipe, data=data)
+    assert encoders == [loss]
+    rows = {record["row"].split(",")[0] for record in records}
     assert f"{recipe} + LDMLR" in rows
-    assert not rows & {"WCDAS" if recipe == "CE" else "CE"}
+    assert other not in rows
+    # Both recipes have a record of their own, and take what one of them has made.
+    before = len(trainings.found)
+    reproduce(*command, "--train", data="images_trained_1_epochs")
+    assert len(encoders) == 2
+    assert len(trainings.found) - before == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "loss"), [("CE", "cross_entropy"), ("WCDAS", "wcdas")]
+)
+def test_features_of_one_recipe_have_a_record_of_their_own(
+    reproduce, encoders, recipe, loss
+):
+    command = ["figure3", images(), "--after", "3", "--epochs", "1"]
+    data = f"images_trained_{recipe.lower()}_1_epochs"
+    reproduce(*command, "--recipe", recipe, data=data)
+    assert encoders == [loss]
 
 
 def test_runs_of_other_data_options_or_code_are_not_taken(
